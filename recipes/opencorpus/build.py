@@ -1,0 +1,60 @@
+"""Builds the open training corpus: `python -m recipes.opencorpus.build CORPUS OUT`.
+
+What exists in OUT is kept, so an interrupted build goes on where it stopped. Ends with OUT/sources.json: minutes a stem,
+licence and credit of every source, which a model card is made from.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from pathlib import Path
+
+from recipes.opencorpus.bands import build_bands
+from recipes.opencorpus.catalogue import SOURCES
+from recipes.opencorpus.recorded import build_recorded
+from recipes.opencorpus.singing import build_singing
+
+
+def summarise(train: Path) -> list[dict[str, object]]:
+    """One row a source under `train`: name, licence, licence_class, credit, songs and minutes by stem."""
+    rows: list[dict[str, object]] = []
+    for folder in sorted(path for path in train.iterdir() if path.is_dir()):
+        songs = [json.loads(path.read_text()) for path in sorted(folder.glob("*/song.json"))]
+        minutes: dict[str, float] = {}
+        for song in songs:
+            for stem, amount in song["minutes"].items():
+                minutes[stem] = round(minutes.get(stem, 0.0) + amount, 2)
+        first = {key: songs[0][key] for key in ("name", "licence", "licence_class", "credit")}
+        rows.append({**first, "songs": len(songs), "minutes": minutes})
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m recipes.opencorpus.build", description=__doc__)
+    parser.add_argument("corpus", type=Path, help="folder with everything_is_free/, voices/, groove_midi/, ...")
+    parser.add_argument("out", type=Path, help="folder for the songs")
+    parser.add_argument("--no-share-alike", action="store_true", help="leave out share-alike and GPL sources")
+    parser.add_argument("--only", choices=("recorded", "bands", "singing"), help="build one part")
+    parser.add_argument("--takes", type=int, default=1, help="renderings of each voice recording")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    train = arguments.out / "train"
+    if arguments.only in (None, "recorded"):
+        build_recorded(arguments.corpus, arguments.out)
+    if arguments.only in (None, "singing"):
+        voices = [
+            name.removeprefix("voices_")
+            for name, source in SOURCES.items()
+            if name.startswith("voices_") and not (arguments.no_share_alike and source.licence_class != "open")
+        ]
+        build_singing(arguments.corpus, train, voices, arguments.takes, arguments.seed)
+    if arguments.only in (None, "bands"):
+        build_bands(arguments.corpus, train, arguments.seed)
+    (arguments.out / "sources.json").write_text(json.dumps(summarise(train), indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""A small mixing desk: the effects that instruments and voices pass through before a mix.
+
+Non-linear ones (compressor, saturation) belong to a single stem, before mixing. All take and return float [samples, 2]
+at 44.1 kHz.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.ndimage import maximum_filter1d
+from scipy.signal import butter, lfilter, oaconvolve, sosfilt
+
+from recipes.opencorpus.catalogue import RATE
+
+
+def shelve_and_peak(
+    wave: np.ndarray,
+    rng: np.random.Generator,
+    low_cut: float,
+    peak: tuple[float, float],
+    peak_db: tuple[float, float],
+) -> np.ndarray:
+    """High-pass at `low_cut` Hz, then one broad band of random centre (Hz) and gain (dB) from the given ranges."""
+    wave = sosfilt(butter(2, low_cut, "highpass", fs=RATE, output="sos"), wave, axis=0)
+    centre, gain = rng.uniform(*peak), 10 ** (rng.uniform(*peak_db) / 20)
+    band = butter(1, (centre / 1.6, centre * 1.6), "bandpass", fs=RATE, output="sos")
+    return np.asarray(wave + (gain - 1) * sosfilt(band, wave, axis=0))
+
+
+def compress(wave: np.ndarray, ratio: float, threshold_db: float) -> np.ndarray:
+    """Feed-forward compressor on the linked peak level: 6 ms look-ahead attack, 120 ms release."""
+    hop = 64
+    count = -(-len(wave) // hop)
+    peaks = np.abs(np.pad(wave, ((0, count * hop - len(wave)), (0, 0)))).reshape(count, -1).max(1)
+    held = maximum_filter1d(peaks, 9)
+    decay = np.exp(-hop / (0.12 * RATE))
+    level_db = 20 * np.log10(np.maximum(lfilter([1 - decay], [1, -decay], held), held * 0.5) + 1e-6)
+    gain_db = -np.maximum(level_db - threshold_db, 0) * (1 - 1 / ratio)
+    gain = np.interp(np.arange(len(wave)), np.arange(count) * hop, 10 ** (gain_db / 20))
+    return np.asarray(wave * gain[:, None])
+
+
+def saturate(wave: np.ndarray, drive: float) -> np.ndarray:
+    """tanh curve; `drive` is the slope into it, about 1 is warm and 5 is distorted. The peak stays."""
+    peak = max(1e-9, float(np.abs(wave).max()))
+    return np.asarray(peak * np.tanh(drive * wave / peak) / np.tanh(drive))
+
+
+def echo(wave: np.ndarray, seconds: float, wet_db: float) -> np.ndarray:
+    """Three repeats on alternating sides, each 6 dB below the one before."""
+    out, delay = wave.copy(), int(seconds * RATE)
+    for repeat in (1, 2, 3):
+        shift = repeat * delay
+        if shift >= len(wave):
+            break
+        pan = np.array([1.0, 0.4] if repeat % 2 else [0.4, 1.0])
+        out[shift:] += 10 ** ((wet_db - 6 * (repeat - 1)) / 20) * wave[: len(wave) - shift] * pan
+    return out
+
+
+def room(wave: np.ndarray, rng: np.random.Generator, seconds: float, wet_db: float) -> np.ndarray:
+    """Add a synthetic stereo room: decaying noise (60 dB in `seconds`), darker with time, after 5-40 ms of pre-delay."""
+    length = int(seconds * RATE)
+    decay = 10 ** (-3 * np.arange(length) / length)
+    tail = rng.normal(size=(length, 2)) * decay[:, None]
+    tail = sosfilt(butter(1, rng.uniform(2500, 9000), fs=RATE, output="sos"), tail, axis=0)
+    tail /= np.sqrt(np.square(tail).sum(0))
+    tail = np.concatenate((np.zeros((int(rng.uniform(0.005, 0.04) * RATE), 2)), tail))
+    return np.asarray(wave + 10 ** (wet_db / 20) * oaconvolve(wave, tail, axes=0)[: len(wave)])

@@ -1,0 +1,1 @@
+"""Networks: pure modules, tensors in and tensors out; no files, no training."""

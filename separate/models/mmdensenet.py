@@ -1,0 +1,274 @@
+"""MMDenseNet, the separator: magnitude spectrogram of a mixture in, magnitude spectrograms of its stems out.
+
+Follows Takahashi and Mitsufuji (WASPAA 2017, arXiv 1706.09588): the spectrogram is cut into frequency bands; each band, and
+the full band, goes through its own multi-scale DenseNet; band outputs are joined along frequency, then with the full
+band's along channels; a final dense block and a convolution give the output. Ours, and not the paper's: convolution,
+norm, ReLU in that order (so that the norm folds into the convolution for inference), a 1x1 convolution that brings every
+path to a common number of maps, first convolutions that may stride over frequency, several stems from one trunk, and a
+mask output. A block hands on only its last layer's maps, the reading that gives the paper's number of parameters.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, pad
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+
+@dataclass(frozen=True)
+class PathConfig:
+    """One multi-scale DenseNet over the bins [start, stop).
+
+    stem_kernel: (bins, frames) of the first convolution, frames odd; stem_stride: its stride over bins.
+    blocks: (growth, layers) of each dense block in order: down to the bottleneck in the middle, and up again.
+    """
+
+    start: int
+    stop: int
+    stem_channels: int
+    stem_kernel: tuple[int, int]
+    blocks: tuple[tuple[int, int], ...]
+    stem_stride: int = 1
+
+    def __post_init__(self) -> None:
+        if self.start < 0 or self.stop <= self.start:
+            raise ValueError(f"a path needs at least one bin, not [{self.start}, {self.stop})")
+        if len(self.blocks) % 2 == 0:
+            raise ValueError(f"blocks go down and up around a bottleneck: an odd number, not {len(self.blocks)}")
+        if self.stem_kernel[1] % 2 == 0 or self.stem_kernel[0] < self.stem_stride or self.start % self.stem_stride:
+            raise ValueError(f"stem kernel {self.stem_kernel} does not fit stride {self.stem_stride} from {self.start}")
+
+    @property
+    def halvings(self) -> int:
+        return len(self.blocks) // 2
+
+
+@dataclass(frozen=True)
+class MMDenseNetConfig:
+    """The whole network. bands tile the bins from 0 without gaps; full covers all of them.
+
+    merge_channels: maps every path hands on; final: (growth, layers) of the last dense block.
+    compression: exponent on the input magnitudes. output: "mask" multiplies the mixture's magnitude by a number in
+    [0, 1]; "magnitude" is an unbounded non-negative magnitude.
+    """
+
+    bands: tuple[PathConfig, ...]
+    full: PathConfig
+    merge_channels: int
+    final: tuple[int, int]
+    channels: int = 2
+    stems: int = 1
+    compression: float = 1.0
+    output: Literal["mask", "magnitude"] = "magnitude"
+
+    def __post_init__(self) -> None:
+        edges = [0, *(band.stop for band in self.bands)]
+        if not self.bands or any(band.start != edge for band, edge in zip(self.bands, edges, strict=False)):
+            raise ValueError("bands must tile the bins from 0 without gaps")
+        if (self.full.start, self.full.stop) != (0, edges[-1]):
+            raise ValueError(f"the full band must cover bins 0 to {edges[-1]}")
+        if self.channels < 1 or self.stems < 1:
+            raise ValueError("channels and stems are at least 1")
+        if any(path.stem_stride % self.join_stride or path.start % self.join_stride for path in self.paths):
+            raise ValueError("stem strides must be multiples of the smallest, and bands start on it")
+
+    @property
+    def bins(self) -> int:
+        return self.full.stop
+
+    @property
+    def paths(self) -> tuple[PathConfig, ...]:
+        return (*self.bands, self.full)
+
+    @property
+    def join_stride(self) -> int:
+        """Bins a row where the paths are joined: the smallest stem stride."""
+        return min(path.stem_stride for path in self.paths)
+
+    @property
+    def stride(self) -> int:
+        """Total stride over frames: stretches that begin on a multiple of it can be computed on their own."""
+        return max(2**path.halvings for path in self.paths)
+
+    @property
+    def context(self) -> int:
+        """Frames on either side that decide the output of a stretch aligned to `stride`."""
+        return max(_path_context(path, after=self.final[1]) for path in self.paths)
+
+
+def _path_context(path: PathConfig, after: int) -> int:
+    """Walk back from the output, in cells of the current scale: each 3x3 layer needs one cell more on either side."""
+    context = after
+    layers = [count for _, count in path.blocks]
+    for count in reversed(layers[path.halvings + 1 :]):
+        context = -(-(context + count) // 2)
+    context += layers[path.halvings]
+    for count in reversed(layers[: path.halvings]):
+        context = 2 * context + count
+    return context + path.stem_kernel[1] // 2
+
+
+def _blocks(growth: int, layers: int, halvings: int = 3, bottleneck: int | None = None) -> tuple[tuple[int, int], ...]:
+    return ((growth, layers),) * halvings + ((growth, bottleneck or layers),) + ((growth, layers),) * halvings
+
+
+def _pyramid(*growths: int, layers: int = 2) -> tuple[tuple[int, int], ...]:
+    down = tuple((growth, layers) for growth in growths)
+    return down + down[-2::-1]
+
+
+PRESETS: dict[str, MMDenseNetConfig] = {
+    # The paper's table for n_fft 2048.
+    "paper": MMDenseNetConfig(
+        bands=(
+            PathConfig(0, 512, 32, (4, 3), ((14, 4), *_blocks(16, 4)[1:])),
+            PathConfig(512, 1025, 32, (3, 3), _blocks(10, 3)),
+        ),
+        full=PathConfig(0, 1025, 32, (4, 3), _blocks(6, 2, bottleneck=4)),
+        merge_channels=16,
+        final=(4, 2),
+    ),
+    # Few maps where rows are many, many where rows are few, on a quarter of the rows: what a CPU likes.
+    "strided": MMDenseNetConfig(
+        bands=(
+            PathConfig(0, 256, 48, (8, 3), _pyramid(32, 48, 64, 80), stem_stride=4),
+            PathConfig(256, 1025, 32, (8, 3), _pyramid(16, 24, 32, 48), stem_stride=4),
+        ),
+        full=PathConfig(0, 1025, 32, (8, 3), _pyramid(16, 24, 32, 48), stem_stride=4),
+        merge_channels=32,
+        final=(32, 2),
+        compression=0.5,
+        output="mask",
+    ),
+}
+
+
+class ConvNorm(nn.Sequential):
+    """Convolution -> batch norm -> ReLU; `fold` merges the norm into the convolution."""
+
+    def __init__(self, conv: nn.Conv2d | nn.ConvTranspose2d) -> None:
+        super().__init__(conv, nn.BatchNorm2d(conv.out_channels), nn.ReLU(inplace=True))
+
+    def fold(self) -> None:
+        conv, norm, activation = self
+        transposed = isinstance(conv, nn.ConvTranspose2d)
+        fused = fuse_conv_bn_eval(cast(nn.Conv2d, conv), cast(nn.BatchNorm2d, norm), transpose=transposed)
+        self[0], self[1], self[2] = fused, nn.Identity(), activation
+
+
+class DenseBlock(nn.Module):
+    """Each 3x3 layer sees the input and all earlier layers; only the last layer's maps are handed on."""
+
+    def __init__(self, channels: int, growth: int, layers: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            ConvNorm(nn.Conv2d(channels + i * growth, growth, 3, padding=1, bias=False)) for i in range(layers)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        *earlier, last = self.layers
+        for layer in earlier:
+            x = torch.cat((x, layer(x)), dim=1)
+        return cast(Tensor, last(x))
+
+
+class MultiScaleDenseNet(nn.Module):
+    """One path: [batch, channels, stop - start, frames] -> [batch, merge, ceil(bins / join_stride), frames]."""
+
+    def __init__(self, config: PathConfig, channels: int, merge_channels: int, join_stride: int) -> None:
+        super().__init__()
+        self.config = config
+        self.rows = -(-(config.stop - config.start) // join_stride)
+        kernel, stride = config.stem_kernel, config.stem_stride
+        self.stem = ConvNorm(
+            nn.Conv2d(channels, config.stem_channels, kernel, (stride, 1), (0, kernel[1] // 2), bias=False)
+        )
+        half = config.halvings
+        down, (middle, up) = config.blocks[:half], (config.blocks[half], config.blocks[half + 1 :])
+        maps = config.stem_channels
+        self.down = nn.ModuleList()
+        for growth, layers in down:
+            self.down.append(DenseBlock(maps, growth, layers))
+            maps = growth
+        self.bottleneck = DenseBlock(maps, *middle)
+        maps = middle[0]
+        self.lift, self.up = nn.ModuleList(), nn.ModuleList()
+        for (growth, layers), (skip, _) in zip(up, reversed(down), strict=True):
+            self.lift.append(ConvNorm(nn.ConvTranspose2d(maps, maps, 2, 2, bias=False)))
+            self.up.append(DenseBlock(maps + skip, growth, layers))
+            maps = growth
+        ratio = stride // join_stride
+        self.merge = ConvNorm(nn.ConvTranspose2d(maps, merge_channels, (ratio, 1), (ratio, 1), bias=False))
+
+    def forward(self, x: Tensor) -> Tensor:
+        kernel, stride = self.config.stem_kernel[0], self.config.stem_stride
+        extra = -x.shape[-2] % (stride * 2**self.config.halvings)
+        below = (kernel - stride) // 2
+        x = self.stem(pad(x, (0, 0, below, kernel - stride - below + extra)))
+        skips = []
+        for block in self.down:
+            skips.append(block(x))
+            x = avg_pool2d(skips[-1], 2)
+        x = self.bottleneck(x)
+        for lift, block, skip in zip(self.lift, self.up, reversed(skips), strict=True):
+            x = block(torch.cat((lift(x), skip), dim=1))
+        return cast(Tensor, self.merge(x)[..., : self.rows, :])
+
+
+class MMDenseNet(nn.Module):
+    """Magnitudes [batch, channels, bins, frames] -> stems' magnitudes [batch, stems, channels, bins, frames].
+
+    Any number of frames; at the end the network sees silence up to a multiple of `config.stride`.
+    """
+
+    input_mean: Tensor
+    input_scale: Tensor
+
+    def __init__(self, config: MMDenseNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        join = config.join_stride
+        self.bands = nn.ModuleList(
+            MultiScaleDenseNet(band, config.channels, config.merge_channels, join) for band in config.bands
+        )
+        self.full = MultiScaleDenseNet(config.full, config.channels, config.merge_channels, join)
+        self.final = DenseBlock(2 * config.merge_channels, *config.final)
+        self.head = nn.ConvTranspose2d(config.final[0], config.stems * config.channels, (join, 1), (join, 1))
+        # Statistics of the compressed training mixtures, a bin each: set once before training by `standardise`.
+        self.register_buffer("input_mean", torch.zeros(config.bins, 1))
+        self.register_buffer("input_scale", torch.ones(config.bins, 1))
+
+    def standardise(self, magnitude: Tensor) -> None:
+        """Take each bin's mean and spread from training mixtures [batch, channels, bins, frames]."""
+        compressed = magnitude.pow(self.config.compression).movedim(-2, 0).flatten(1)  # [bins, everything else]
+        spread = compressed.std(dim=1, keepdim=True)
+        self.input_mean.copy_(compressed.mean(dim=1, keepdim=True))
+        self.input_scale.copy_(1 / spread.clamp(min=1e-2 * float(spread.max())))
+
+    def forward(self, magnitude: Tensor) -> Tensor:
+        batch, channels, bins, frames = magnitude.shape
+        config = self.config
+        if (channels, bins) != (config.channels, config.bins):
+            raise ValueError(f"expected {config.channels} channels x {config.bins} bins, got {channels} x {bins}")
+        x = pad(magnitude, (0, -frames % config.stride))
+        x = (x.pow(config.compression) - self.input_mean) * self.input_scale
+        bands = [net(x[:, :, band.start : band.stop]) for net, band in zip(self.bands, config.bands, strict=True)]
+        joined = torch.cat((torch.cat(bands, dim=2), self.full(x)), dim=1)
+        out = self.head(self.final(joined))[..., :bins, :frames]
+        out = out.reshape(batch, config.stems, channels, bins, frames)
+        if config.output == "mask":
+            return torch.sigmoid(out) * magnitude[:, None]
+        return torch.relu(out)
+
+    def folded(self) -> MMDenseNet:
+        """A copy for inference, every batch norm merged into the convolution before it."""
+        twin = copy.deepcopy(self).eval()
+        for module in twin.modules():
+            if isinstance(module, ConvNorm):
+                module.fold()
+        return twin.requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
