@@ -1,0 +1,1 @@
+"""Runnable experiments: LightningCLI configurations, and what builds their data."""

@@ -1,0 +1,1 @@
+"""Training songs made of openly licensed material."""

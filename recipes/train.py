@@ -1,0 +1,26 @@
+"""The command line of all separation recipes: `python -m recipes.train fit --config recipes/opencorpus/vocals.yaml --data.root DATA`.
+
+LightningCLI: every setting of the YAML can be overridden by an option; `--ckpt_path runs/vocals/last.ckpt` resumes.
+"""
+
+from __future__ import annotations
+
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from separate.data.module import StemsData
+from separate.tasks.separation import SeparationTask
+
+
+class RecipeCLI(LightningCLI):
+    """The targets are named once, on the model."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.link_arguments("model.targets", "data.init_args.targets")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    RecipeCLI(SeparationTask, StemsData, subclass_mode_data=True, seed_everything_default=0, args=arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,200 @@
+"""Random remixing: endless training examples out of a handful of songs.
+
+Three kinds of mixes: a song as it is, a foreign voice over one song's backing, and every stem from a song of its own. Stems are
+augmented one by one with linear transforms, then the whole mix goes through mastering (one limiter gain and one low-pass for all
+of it), so that the mixture is the sum of the rows in every case (Uhlich et al. 2017 for the idea of remixing).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from separate.augment import waveform
+from separate.data.stems import Song, segment
+
+Wave = NDArray[np.float32]
+QUIET = -48.0  # dBFS: below it a clip counts as silence and another place is tried
+TRIES = 6
+
+
+@dataclass(frozen=True)
+class MixConfig:
+    """How mixes are drawn; shares are probabilities, pairs are (mean, spread) of a normal distribution in dB."""
+
+    song_share: float = 0.2
+    backing_share: float = 0.4
+    no_vocals_share: float = 0.08
+    second_voice_share: float = 0.15
+    stem_share: float = 0.85
+    vocals_db: tuple[float, float] = (-4.0, 4.5)  # vocals against all the rest
+    stem_db: tuple[float, float] = (-20.0, 3.5)
+    mixture_db: tuple[float, float] = (-16.0, 5.0)
+    speed_range: tuple[float, float] = (0.84, 1.19)
+    equaliser_db: float = 3.0
+    effects_share: float = 0.4
+    low_pass_share: float = 0.4
+    limiter_share: float = 0.5
+    source_weights: Mapping[str, float] = field(default_factory=dict)  # by source and by source/stem; default 1
+
+
+class RandomMixes(Dataset[torch.Tensor]):
+    """`count` examples, each float32 [targets + 1, 2, samples]: the targets, then all the rest.
+
+    Example i of a seed is always the same. Mixes of every stem from its own song need songs with that stem; songs with only an
+    `accompaniment` serve as backing, and only where none of drums, bass and other is a target.
+    """
+
+    def __init__(
+        self,
+        songs: Sequence[Song],
+        targets: Sequence[str],
+        samples: int,
+        count: int,
+        seed: int,
+        config: MixConfig | None = None,
+    ) -> None:
+        self.songs, self.targets, self.samples = songs, tuple(targets), samples
+        self.count, self.seed, self.config = count, seed, config or MixConfig()
+        backings = ("drums", "bass", "other")
+        if not set(backings) & set(targets):
+            backings = (*backings, "accompaniment")
+        self.backings = backings
+        self.pools = {stem: _by_source([s for s in songs if stem in s.files]) for stem in ("vocals", *backings)}
+        self.pools["song"] = _by_source([s for s in songs if "vocals" in s.files and set(s.files) & set(backings)])
+        self.pools["backing"] = _by_source([s for s in songs if set(s.files) & set(backings) - {"drums"}])
+        if missing := [target for target in targets if not self.pools.get(target)]:
+            raise ValueError(f"no song has a stem named {', '.join(missing)}")
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        if not 0 <= index < self.count:
+            raise IndexError(index)
+        rng = np.random.default_rng((self.seed, index))
+        stems = self._compose(rng)
+        rows = np.zeros((len(self.targets) + 1, self.samples, 2), dtype=np.float32)
+        for name, wave in stems:
+            rows[self.targets.index(name) if name in self.targets else -1] += wave
+        return torch.from_numpy(np.ascontiguousarray(self._master(rows, rng).transpose(0, 2, 1)))
+
+    def _compose(self, rng: np.random.Generator) -> list[tuple[str, Wave]]:
+        """The augmented stems of one mix, levelled."""
+        config, kind = self.config, rng.random()
+        if self.pools["song"] and kind < config.song_share:
+            return self._whole_song(rng)
+        if self.pools["backing"] and kind < config.song_share + config.backing_share:
+            song = self._draw("backing", rng)
+            start, speed = self._place(song, rng), self._speed(rng)
+            names = [name for name in self.backings if name in song.files]
+            stems = [(name, self._clip(song, name, start, speed, rng, config.stem_db[1] / 2)) for name in names]
+            if not any(name in ("drums", "accompaniment") for name in names):
+                stems += self._own("drums", rng)
+        else:
+            stems = [stem for name in self.backings[:3] if rng.random() < config.stem_share for stem in self._own(name, rng)]
+        if rng.random() >= config.no_vocals_share:
+            voices = [wave for _, wave in self._own("vocals", rng)]
+            if rng.random() < config.second_voice_share:
+                voices += [wave * waveform.decibels(-rng.uniform(0, 12)) for _, wave in self._own("vocals", rng)]
+            vocals = np.sum([np.zeros((self.samples, 2), dtype=np.float32), *voices], axis=0)
+            rest = waveform.level(np.sum([wave for _, wave in stems], axis=0)) if stems else config.stem_db[0]
+            stems.append(("vocals", _at_level(vocals, max(rest, -60.0) + rng.normal(*config.vocals_db))))
+        return stems
+
+    def _whole_song(self, rng: np.random.Generator) -> list[tuple[str, Wave]]:
+        song, speed = self._draw("song", rng), self._speed(rng)
+        start = self._lively(song, "vocals", speed, rng)
+        names = [name for name in ("vocals", *self.backings) if name in song.files]
+        return [(name, self._clip(song, name, start, speed, rng, 2.0)) for name in names]
+
+    def _own(self, stem: str, rng: np.random.Generator) -> list[tuple[str, Wave]]:
+        """One clip of a stem from any song, at the configured level; none where no song has it."""
+        if not self.pools[stem]:
+            return []
+        song, speed = self._draw(stem, rng), self._speed(rng)
+        wave = self._clip(song, stem, self._lively(song, stem, speed, rng), speed, rng, 0.0)
+        return [(stem, _at_level(wave, rng.normal(*self.config.stem_db)))]
+
+    def _clip(self, song: Song, stem: str, start: int, speed: float, rng: np.random.Generator, gain_db: float) -> Wave:
+        config = self.config
+        wave = waveform.change_speed(song.read(stem, start, int(self.samples * speed) + 1), speed, self.samples)
+        wave = waveform.flip(wave, rng) * waveform.decibels(rng.normal(0, gain_db))
+        if rng.random() < config.effects_share:
+            wave = waveform.equalise(wave, rng, song.rate, config.equaliser_db)
+        if rng.random() < config.effects_share / 2:
+            wave = waveform.room(wave, rng, song.rate)
+        return wave
+
+    def _lively(self, song: Song, stem: str, speed: float, rng: np.random.Generator) -> int:
+        """A place where the stem sounds, or after some tries any place."""
+        for _ in range(TRIES):
+            start = self._place(song, rng)
+            if waveform.level(song.read(stem, start, int(self.samples * speed))) > QUIET:
+                break
+        return start
+
+    def _place(self, song: Song, rng: np.random.Generator) -> int:
+        return int(rng.integers(0, max(1, song.samples - self.samples)))
+
+    def _speed(self, rng: np.random.Generator) -> float:
+        low, high = np.log(self.config.speed_range)
+        return float(np.exp(rng.uniform(low, high)))
+
+    def _draw(self, pool: str, rng: np.random.Generator) -> Song:
+        sources, weights = self.pools[pool], self.config.source_weights
+        names = list(sources)
+        shares = np.array([weights.get(f"{name}/{pool}", weights.get(name, 1.0)) for name in names])
+        songs = sources[names[rng.choice(len(names), p=shares / shares.sum())]]
+        return songs[rng.integers(len(songs))]
+
+    def _master(self, rows: Wave, rng: np.random.Generator) -> Wave:
+        """Level, one limiter gain and one low-pass for the whole mix."""
+        config = self.config
+        loudness = waveform.level(rows.sum(0))
+        if np.isfinite(loudness):
+            rows = rows * waveform.decibels(rng.normal(*config.mixture_db) - loudness)
+        if rng.random() < config.limiter_share:
+            peak = float(np.abs(rows.sum(0)).max())
+            rows = rows * waveform.limiter_gain(rows.sum(0), peak * waveform.decibels(-rng.uniform(1, 8)))
+        if rng.random() < config.low_pass_share:
+            rows = waveform.low_pass(rows, rng.uniform(10000, 17000), self.songs[0].rate)
+        return rows.astype(np.float32, copy=False)
+
+
+class Segments(Dataset[tuple[int, torch.Tensor]]):
+    """Whole songs in pieces, for validation: (number of the song, float32 [targets + 1, 2, samples])."""
+
+    def __init__(self, songs: Sequence[Song], targets: Sequence[str], samples: int) -> None:
+        self.songs = songs
+        self.pieces = [
+            (number, start) for number, song in enumerate(songs) for start in range(0, song.samples, samples)
+        ]
+        self.targets, self.samples = tuple(targets), samples
+
+    def __len__(self) -> int:
+        return len(self.pieces)
+
+    def __getitem__(self, index: int) -> tuple[int, torch.Tensor]:
+        number, start = self.pieces[index]
+        rows = segment(self.songs[number], self.targets, start, self.samples)
+        return number, torch.from_numpy(np.ascontiguousarray(rows.transpose(0, 2, 1)))
+
+
+def _by_source(songs: Sequence[Song]) -> dict[str, list[Song]]:
+    groups: dict[str, list[Song]] = defaultdict(list)
+    for song in songs:
+        groups[song.source].append(song)
+    return dict(groups)
+
+
+def _at_level(wave: Wave, target: float) -> Wave:
+    """Turned to a level in dBFS; silence stays silence."""
+    now = waveform.level(wave)
+    return wave * waveform.decibels(target - now) if np.isfinite(now) else wave

@@ -1,0 +1,63 @@
+"""Lightning data module over folders of stems: random mixes to train on, whole songs to validate on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from lightning import LightningDataModule
+from torch.utils.data import DataLoader
+
+from separate.data.mixer import MixConfig, RandomMixes, Segments
+from separate.data.stems import Song, find_songs
+from separate.errors import AudioError
+
+VALIDATION_SECONDS = 12
+
+
+class StemsData(LightningDataModule):
+    """Songs under `root`/train and `root`/valid (see separate.data.stems); a name may not stand in both.
+
+    samples: length of a training example at `rate` Hz; examples: training examples an epoch, new ones every epoch, the same for
+    the same seed. Use it with the trainer's `reload_dataloaders_every_n_epochs: 1`.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        targets: list[str],
+        rate: int = 44100,
+        samples: int = 130048,
+        batch_size: int = 8,
+        examples: int = 1024,
+        seed: int = 0,
+        workers: int = 1,
+        mix: MixConfig | None = None,
+    ) -> None:
+        super().__init__()
+        self.root, self.targets, self.rate, self.samples = root, tuple(targets), rate, samples
+        self.batch_size, self.examples, self.seed, self.workers = batch_size, examples, seed, workers
+        self.mix = mix or MixConfig()
+        self.train_songs: list[Song] = []
+        self.valid_songs: list[Song] = []
+
+    def find_songs(self) -> tuple[list[Song], list[Song]]:
+        """Training and validation songs. Raises AudioError if a song stands in both."""
+        train, valid = (find_songs(self.root / split, self.rate) for split in ("train", "valid"))
+        if both := {(s.source, s.name) for s in train} & {(s.source, s.name) for s in valid}:
+            raise AudioError(f"in train and in valid: {', '.join(name for _, name in sorted(both))}")
+        return train, valid
+
+    def setup(self, stage: str) -> None:
+        self.train_songs, self.valid_songs = self.find_songs()
+
+    def train_set(self, epoch: int) -> RandomMixes:
+        seed = self.seed * 100_003 + epoch
+        return RandomMixes(self.train_songs, self.targets, self.samples, self.examples, seed, self.mix)
+
+    def train_dataloader(self) -> DataLoader[torch.Tensor]:
+        epoch = self.trainer.current_epoch if self.trainer is not None else 0
+        return DataLoader(self.train_set(epoch), self.batch_size, num_workers=self.workers, drop_last=True)
+
+    def val_dataloader(self) -> DataLoader[tuple[int, torch.Tensor]]:
+        return DataLoader(Segments(self.valid_songs, self.targets, VALIDATION_SECONDS * self.rate), batch_size=1)

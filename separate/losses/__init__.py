@@ -1,0 +1,1 @@
+"""Training losses: modules on spectra, tensors in, a scalar out."""

@@ -1,0 +1,1 @@
+"""LightningModules: model, loss and augmentation tied together."""

@@ -1,0 +1,126 @@
+"""Training a separator: mixture in, stems' magnitudes out, loss on spectra, validation by SDR of whole songs.
+
+The averaged weights that validate and ship come from Lightning's EMAWeightAveraging callback, set in the recipes.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from lightning import LightningModule
+from lightning.pytorch.utilities.types import STEP_OUTPUT, OptimizerLRScheduler
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from separate.data.module import StemsData
+from separate.frontend import FrontEnd, FrontEndConfig
+from separate.losses.spectrogram import PhaseAwareL1
+from separate.models.mmdensenet import PRESETS, MMDenseNet, MMDenseNetConfig
+
+STATISTICS_EXAMPLES = 64
+
+
+class SeparationTask(LightningModule):
+    """AdamW, linear warm-up, cosine decay to zero over the trainer's steps.
+
+    network: a preset's name or a whole configuration; its `stems` become the number of targets. initial_weights: a
+    model.safetensors to start from, of the same network.
+    """
+
+    def __init__(
+        self,
+        targets: list[str],
+        network: str | MMDenseNetConfig = "strided",
+        front_end: FrontEndConfig | None = None,
+        loss: nn.Module | None = None,
+        learning_rate: float = 2e-3,
+        weight_decay: float = 1e-2,
+        warmup_steps: int = 100,
+        initial_weights: Path | None = None,
+    ) -> None:
+        super().__init__()
+        if isinstance(network, str):
+            if network not in PRESETS:
+                raise ValueError(f"no network named {network}; there are {', '.join(PRESETS)}")
+            network = PRESETS[network]
+        self.targets = tuple(targets)
+        self.network = MMDenseNet(replace(network, stems=len(targets)))
+        self.front_end = FrontEnd(front_end)
+        self.loss = loss or PhaseAwareL1()
+        self.learning_rate, self.weight_decay, self.warmup_steps = learning_rate, weight_decay, warmup_steps
+        if initial_weights is not None:
+            self.network.load_state_dict(load_file(initial_weights))
+        self.energies = torch.zeros(0)
+        self.waited = self.stepped = 0.0
+        self.clock = time.perf_counter()
+
+    def on_fit_start(self) -> None:
+        """Once: the network's input statistics, from the same examples in every process."""
+        if bool((self.network.input_scale == 1).all()):
+            mixes = cast(StemsData, cast(Any, self.trainer).datamodule).train_set(0)
+            waves = torch.stack([mixes[i].sum(0) for i in range(min(STATISTICS_EXAMPLES, len(mixes)))])
+            self.network.standardise(self.front_end.stft(waves.to(self.device)).abs())
+
+    def estimate(self, mixture: Tensor) -> tuple[Tensor, Tensor]:
+        """Mixture [batch, channels, samples] -> (magnitudes [batch, stems, channels, bins, frames], its complex spectrum)."""
+        spectrum = self.front_end.stft(mixture)
+        return self.network(spectrum.abs()), spectrum
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        estimate, mixture = self.estimate(batch.sum(1))
+        loss = cast(Tensor, self.loss(estimate, self.front_end.stft(batch[:, :-1]), mixture[:, None]))
+        self.log("train/loss", loss, prog_bar=True)
+        return loss
+
+    def on_train_batch_start(self, batch: Tensor, batch_idx: int) -> None:
+        now = time.perf_counter()
+        if batch_idx:
+            self.waited += now - self.clock
+        self.clock = now
+
+    def on_train_batch_end(self, outputs: STEP_OUTPUT, batch: Tensor, batch_idx: int) -> None:
+        now = time.perf_counter()
+        self.stepped += now - self.clock
+        self.clock = now
+
+    def on_train_epoch_end(self) -> None:
+        """Share of the time that went by between steps, mostly waiting for data."""
+        self.log("train/wait_share", self.waited / max(1e-9, self.waited + self.stepped))
+        self.waited = self.stepped = 0.0
+
+    def on_validation_epoch_start(self) -> None:
+        songs = len(cast(StemsData, cast(Any, self.trainer).datamodule).valid_songs)
+        self.energies = torch.zeros(songs, len(self.targets), 2, dtype=torch.float64, device=self.device)
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        number, stems = int(batch[0]), batch[1]
+        magnitudes, mixture = self.estimate(stems.sum(1))
+        phase = torch.polar(torch.ones_like(mixture.real), mixture.angle())
+        waves = self.front_end.istft(magnitudes * phase[:, None], stems.shape[-1])
+        targets = stems[:, :-1]
+        self.energies[number, :, 0] += targets.square().sum((0, 2, 3))
+        self.energies[number, :, 1] += (targets - waves).square().sum((0, 2, 3))
+
+    def on_validation_epoch_end(self) -> None:
+        """Global SDR of each validation song and its mean: 10 log10(energy of the target / energy of the error), in dB."""
+        energies = cast(Tensor, self.trainer.strategy.reduce(self.energies, reduce_op="sum"))
+        sdr = 10 * torch.log10((energies[..., 0] + 1e-8) / (energies[..., 1] + 1e-8))  # [songs, targets]
+        for song, row in zip(cast(Any, self.trainer).datamodule.valid_songs, sdr, strict=True):
+            self.log_dict({f"valid_songs/{song.name}/{name}": value.float() for name, value in zip(self.targets, row, strict=True)})
+        means = {f"valid/sdr_{name}": value.float() for name, value in zip(self.targets, sdr.mean(0), strict=True)}
+        self.log_dict({**means, "valid/sdr": sdr.mean().float()}, prog_bar=True)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        optimizer = torch.optim.AdamW(self.network.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
+        steps = max(1, int(self.trainer.estimated_stepping_batches))
+
+        def factor(step: int) -> float:
+            return min(1.0, (step + 1) / self.warmup_steps) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
