@@ -1,0 +1,169 @@
+"""Files to waveforms, block by block, and streaming resampling.
+
+wav, flac, ogg, opus, mp3, aiff and their like are read through soundfile; m4a, aac, mp4, webm and the rest through PyAV, whose wheel has
+FFmpeg inside. What a file is decides its content, not its name. Blocks are float32 [samples, channels], full scale 1.0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from separate.errors import AudioError
+from separate.integrity import truncation
+
+Block = NDArray[np.float32]
+BLOCK = 1 << 16  # samples read at a time
+RATES = (8_000, 192_000)  # Hz
+TAGS = ("title", "artist", "album", "date", "tracknumber", "genre", "comment", "copyright")
+_SHORT_FRAMES = 4096  # the longest codec frame that padding at the end may amount to, in samples
+
+
+class AudioReader:
+    """An audio file as a stream of blocks.
+
+    start, duration: seconds, to read a part. Attributes: rate (Hz), channels (1 or 2), samples (expected number, None if the file
+    does not tell), tags. Raises AudioError, now or while reading, if the file is not there, not audio, truncated, damaged, empty,
+    has more than two channels, a rate outside 8 to 192 kHz, or samples that are not finite.
+    """
+
+    rate: int
+    channels: int
+    samples: int | None
+    tags: dict[str, str]
+
+    def __init__(self, path: Path, start: float = 0.0, duration: float | None = None) -> None:
+        if not 0 <= start < math.inf or not (duration is None or 0 < duration < math.inf):
+            raise AudioError("start must be 0 s or later and duration longer than 0 s")
+        self.path = path
+        try:
+            if path.is_dir():
+                raise AudioError(f"{path}: is a folder")
+            if path.stat().st_size == 0:
+                raise AudioError(f"{path}: is empty")
+            if missing := truncation(path):
+                raise AudioError(f"{path}: is truncated, {missing}")
+        except OSError as error:
+            raise AudioError(f"{path}: {error.strerror or error}") from error
+        self._opened_by_av = False
+        try:
+            self._open_soundfile()
+        except soundfile.LibsndfileError:
+            self._open_av()
+        if not 1 <= self.channels <= 2:
+            raise AudioError(f"{path}: has {self.channels} channels; mono and stereo can be separated")
+        if not RATES[0] <= self.rate <= RATES[1]:
+            raise AudioError(f"{path}: has a rate of {self.rate} Hz; {RATES[0]} to {RATES[1]} Hz can be read")
+        self._first = round(start * self.rate)
+        self._last = math.inf if duration is None else self._first + max(1, round(duration * self.rate))
+        if self.samples is not None:
+            self.samples = int(max(0, min(self.samples, self._last) - self._first))
+
+    def blocks(self) -> Iterator[Block]:
+        """The wanted part from start to end. May be called again, to read again."""
+        position = delivered = 0
+        try:
+            for block in self._av_blocks() if self._opened_by_av else self._soundfile_blocks():
+                here = block[max(0, self._first - position) : int(min(len(block), max(0, self._last - position)))]
+                if len(here):
+                    if not np.isfinite(here).all():
+                        second = (position + int(np.argmin(np.isfinite(block).all(1)))) / self.rate
+                        raise AudioError(f"{self.path}: holds samples that are not numbers (NaN or infinite) at {second:.3f} s")
+                    delivered += len(here)
+                    yield np.ascontiguousarray(here)
+                position += len(block)
+                if position >= self._last:
+                    break
+        except (soundfile.LibsndfileError, OSError) as error:
+            raise AudioError(f"{self.path}: is damaged at {position / self.rate:.1f} s ({error})") from error
+        if not position:
+            raise AudioError(f"{self.path}: holds no audio")
+        if not delivered:
+            raise AudioError(f"{self.path}: ends at {position / self.rate:.1f} s, before the start that was asked for")
+
+    def _open_soundfile(self) -> None:
+        with soundfile.SoundFile(self.path) as file:
+            self.rate, self.channels = file.samplerate, file.channels
+            self.samples = self._declared = file.frames
+            # An mp3 without a Xing tag says how long it is only roughly, and a piped wav not at all.
+            self._exact = not (file.format == "MP3" and truncation_unknown(self.path)) and file.frames < 2**62
+            if file.frames >= 2**62:
+                self.samples = None
+            metadata = file.copy_metadata()
+        self.tags = {name: metadata[name] for name in TAGS if metadata.get(name)}
+
+    def _soundfile_blocks(self) -> Iterator[Block]:
+        decoded = 0
+        with soundfile.SoundFile(self.path) as file:
+            while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
+                decoded += len(block)
+                yield block
+        if self._exact and decoded < self._declared:
+            raise AudioError(f"{self.path}: is truncated, it ends at {decoded / self.rate:.1f} of {self._declared / self.rate:.1f} s")
+
+    def _open_av(self) -> None:
+        import av
+
+        self._opened_by_av = True
+        try:
+            with av.open(str(self.path), metadata_errors="replace") as container:
+                if not container.streams.audio:
+                    raise AudioError(f"{self.path}: holds no audio")
+                stream = container.streams.audio[0]
+                self.rate, self.channels = stream.rate or 0, stream.channels
+                self._seconds = container.duration / 1e6 if container.duration else None
+                exact = stream.duration is not None and stream.time_base is not None and stream.time_base * self.rate == 1
+                self._length = int(stream.duration or 0) if exact else None
+                found = {**container.metadata, **stream.metadata}
+        except (av.error.FFmpegError, OSError) as error:
+            raise AudioError(f"{self.path}: is not an audio file that can be read, or is damaged") from error
+        self.samples = self._length or (round(self._seconds * self.rate) if self._seconds else None)
+        lower = {key.lower(): value for key, value in found.items()}
+        self.tags = {name: lower[name] for name in TAGS if lower.get(name)}
+
+    def _av_blocks(self) -> Iterator[Block]:
+        import av
+
+        decoded = 0
+        try:
+            with av.open(str(self.path), metadata_errors="replace") as container:
+                stream = container.streams.audio[0]
+                resampler = av.AudioResampler(format="fltp")
+                for frame in container.decode(stream):
+                    if frame.sample_rate != self.rate or frame.layout.nb_channels != self.channels:
+                        raise AudioError(f"{self.path}: changes its rate or channels at {decoded / self.rate:.1f} s")
+                    for part in resampler.resample(frame):
+                        block = part.to_ndarray().T
+                        if self._length and 0 <= self._length - decoded < len(block) <= _SHORT_FRAMES:
+                            block = block[: self._length - decoded]  # the padding of the last frame
+                        decoded += len(block)
+                        yield np.ascontiguousarray(block, dtype=np.float32)
+        except av.error.FFmpegError as error:
+            raise AudioError(f"{self.path}: is damaged at {decoded / self.rate:.1f} s") from error
+        if self._seconds and decoded < (self._seconds - 0.25) * self.rate:
+            raise AudioError(f"{self.path}: is truncated, it ends at {decoded / self.rate:.1f} of {self._seconds:.1f} s")
+
+
+def truncation_unknown(path: Path) -> bool:
+    """Whether an mp3 lacks the tag that says how long it is."""
+    with path.open("rb") as file:
+        head = file.read(1 << 20)
+    return not (b"Xing" in head or b"Info" in head)
+
+
+class Resampler:
+    """Streaming resampler (soxr, high quality, linear phase, no delay): float32 [samples, channels] in and out."""
+
+    def __init__(self, rate_in: int, rate_out: int, channels: int) -> None:
+        same = rate_in == rate_out
+        self._stream = None if same else soxr.ResampleStream(rate_in, rate_out, channels, dtype="float32", quality="HQ")
+
+    def push(self, block: Block, last: bool = False) -> Block:
+        """What is ready after one more block."""
+        return block if self._stream is None else np.asarray(self._stream.resample_chunk(block, last=last))

@@ -1,0 +1,80 @@
+"""Is a file all there? Containers that say how long they are, held against the bytes on disk.
+
+libsndfile plays a truncated wav, mp3 or ogg to where it ends and reports success; these checks are what tells the difference.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import BinaryIO
+
+HEAD = 1 << 16  # bytes looked at after leading tags
+UNKNOWN_SIZES = (0, 0xFFFFFFFF)  # what programs write that stream to a pipe
+
+
+def truncation(path: Path) -> str | None:
+    """What is missing from a wav, aiff, mp3 or ogg file, in words; None if nothing is, or for formats that do not tell."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        magic = file.read(12)
+        if magic[:4] == b"RIFF" and magic[8:] == b"WAVE":
+            return _riff(file, size)
+        if magic[:4] == b"FORM":
+            return _short(int.from_bytes(magic[4:8], "big") + 8, size)
+        if magic[:4] == b"OggS":
+            return _ogg(file, size)
+        start = _id3_size(magic)
+        file.seek(start)
+        head = file.read(HEAD)
+        return _mp3(head, size - start) if magic[:3] == b"ID3" or (len(head) > 1 and head[0] == 0xFF and head[1] >= 0xE0) else None
+
+
+def _short(declared: int, size: int) -> str | None:
+    return f"{declared - size} of {declared} bytes are missing" if declared > size else None
+
+
+def _riff(file: BinaryIO, size: int) -> str | None:
+    """The data chunk's length; the last chunk of all may lack its padding byte."""
+    position = 12
+    while position + 8 <= size:
+        file.seek(position)
+        name, length = struct.unpack("<4sI", file.read(8))
+        if name == b"data":
+            return None if length in UNKNOWN_SIZES else _short(position + 8 + length, size)
+        position += 8 + length + length % 2
+    return "its data chunk is missing"
+
+
+def _ogg(file: BinaryIO, size: int) -> str | None:
+    """The last page must be complete and carry the end-of-stream flag (RFC 3533, section 6)."""
+    file.seek(max(0, size - HEAD - 300))  # a page is 65307 bytes at most
+    tail = file.read()
+    page = tail.rfind(b"OggS")
+    if page < 0 or len(tail) < page + 27 + (tail[page + 26] if len(tail) > page + 26 else 0):
+        return "its last page is cut off"
+    segments = tail[page + 27 : page + 27 + tail[page + 26]]
+    if len(tail) < page + 27 + len(segments) + sum(segments) or not tail[page + 5] & 4:
+        return "its last page is missing"
+    return None
+
+
+def _id3_size(magic: bytes) -> int:
+    """Length of a leading ID3v2 tag (its sizes hold seven bits a byte)."""
+    if magic[:3] != b"ID3" or len(magic) < 10:
+        return 0
+    a, b, c, d = magic[6:10]
+    return 10 + (a << 21 | b << 14 | c << 7 | d)
+
+
+def _mp3(head: bytes, size: int) -> str | None:
+    """The byte count in the Xing or Info tag of the first frame, where there is one."""
+    for name in (b"Xing", b"Info"):
+        tag = head.find(name, 0, 4096)
+        if tag >= 0 and len(head) >= tag + 16:
+            flags = int.from_bytes(head[tag + 4 : tag + 8], "big")
+            place = tag + 8 + (4 if flags & 1 else 0)
+            if flags & 2:
+                frame = max(head.rfind(b"\xff\xfb", 0, tag), head.rfind(b"\xff\xf3", 0, tag), 0)
+                return _short(frame + int.from_bytes(head[place : place + 4], "big"), size)
+    return None

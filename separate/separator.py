@@ -1,0 +1,175 @@
+"""Separator: a mixture in, its stems out, as tensors, as a stream, or from file to files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from separate import pretrained
+from separate.audio import Resampler
+from separate.errors import AudioError, Cancelled, ModelError
+from separate.frontend import FrontEnd
+from separate.models.mmdensenet import MMDenseNet
+from separate.pretrained import Card
+from separate.streaming import StreamingNetwork
+
+CHUNK_FRAMES = 512  # a longer chunk costs memory and gains little speed: see benchmarks/speed.py
+Hook = Callable[[int, int | None], None]
+Stems = dict[str, Tensor]
+
+
+class Separator:
+    """A network bound to its front-end, stem names and rate. Make one with `Separator.load`.
+
+    Sound is float32 [channels, samples], one or two channels, full scale 1.0, at any rate from 8 to 192 kHz; it is resampled to the model's
+    rate and back. Every stem has the mixture's length, rate and channels. `offers` names what can be asked for: the model's stems, and
+    "accompaniment", the mixture minus the vocals.
+    """
+
+    def __init__(self, network: MMDenseNet, card: Card, device: str | torch.device = "cpu") -> None:
+        self.card = card
+        self.device = torch.device(device)
+        self.network = network.folded().to(self.device)
+        self.front_end = FrontEnd(card.front_end).to(self.device)
+
+    @classmethod
+    def load(cls, model: str | Path = pretrained.DEFAULT, device: str = "auto") -> Separator:
+        """A model that came with the package, by name, or any model's folder, by path.
+
+        device: "auto", "cpu", "cuda" or "mps". Raises ModelError if there is no such model or device, or the model is damaged.
+        """
+        folder = pretrained.find(model)
+        card = pretrained.read_card(folder)
+        return cls(pretrained.load(folder, card), card, _device(device))
+
+    @property
+    def offers(self) -> tuple[str, ...]:
+        return self.card.offers
+
+    def __call__(self, audio: Tensor, rate: int, stems: Sequence[str] | None = None, hook: Hook | None = None) -> Stems:
+        """Stems of a whole mixture [channels, samples] in memory; all that are on offer if `stems` is None.
+
+        hook(done, total), in samples, is called as work goes on; raise `Cancelled` in it to stop. Raises AudioError on audio that is not
+        finite, empty or of more than two channels, ModelError on a stem that is not on offer.
+        """
+        total = audio.shape[-1]
+        pieces = list(self.stream([audio], rate, stems, hook and (lambda done, _: hook(done, total))))
+        return {name: torch.cat([piece[name] for piece in pieces], dim=-1) for name in pieces[0]}
+
+    def stream(
+        self, blocks: Iterable[Tensor], rate: int, stems: Sequence[str] | None = None, hook: Hook | None = None, consistent: bool = False
+    ) -> Iterator[Stems]:
+        """Stems of a mixture that arrives in blocks [channels, n], of any length and any number, as they become final.
+
+        The result does not depend on how the mixture is cut, and memory not on its length. consistent: spread what the sum of a model's
+        stems lacks over them evenly, so that they sum to the mixture (models of one stem stay as they are). hook(done, None) counts samples
+        delivered.
+        """
+        wanted = self.check_stems(stems)
+        pipe: _Pipe | None = None
+        done = 0
+        with torch.inference_mode():
+            for block in blocks:
+                if pipe is None:
+                    pipe = _Pipe(self, block.shape[0] if block.ndim == 2 else 0, rate, wanted, consistent)
+                for start in range(0, block.shape[-1], rate * 30):  # so that the hook is called within a long block too
+                    out = pipe.push(block[:, start : start + rate * 30])
+                    done += next(iter(out.values())).shape[-1]
+                    if hook:
+                        hook(done, None)
+                    yield out
+            if pipe is None or not pipe.received:
+                raise AudioError("there is no audio to separate")
+            yield pipe.finish()
+            if hook:
+                hook(pipe.received, None)
+
+    def check_stems(self, stems: Sequence[str] | None) -> tuple[str, ...]:
+        """The stems wanted, each once; raises ModelError on one that is not on offer."""
+        if unknown := [stem for stem in stems or () if stem not in self.offers]:
+            raise ModelError(f"the model {self.card.name} has no stem {unknown[0]!r}; it offers {', '.join(self.offers)}")
+        return tuple(dict.fromkeys(stems)) if stems else self.offers
+
+
+class _Pipe:
+    """Resample, separate, resample back, and keep the mixture at its own rate until its stems are there."""
+
+    def __init__(self, separator: Separator, channels: int, rate: int, wanted: tuple[str, ...], consistent: bool) -> None:
+        if not 1 <= channels <= 2:
+            raise AudioError("a mixture is [channels, samples] with one or two channels")
+        if not 8000 <= rate <= 192000:
+            raise AudioError(f"a rate of {rate} Hz is out of range; 8000 to 192000 Hz can be separated")
+        card = separator.card
+        self.names, self.wanted, self.channels = card.stems, wanted, channels
+        self.consistent = consistent and len(card.stems) > 1
+        self.inner = card.network.channels
+        self.network = StreamingNetwork(separator.network, separator.front_end, CHUNK_FRAMES)
+        self.down = Resampler(rate, card.rate, self.inner)
+        self.up = Resampler(card.rate, rate, self.inner * len(card.stems))
+        self.mixture = torch.zeros(channels, 0)
+        self.received = self.sent = 0
+
+    def push(self, block: Tensor) -> Stems:
+        block = block.detach().to("cpu", torch.float32)
+        if block.shape[0] != self.channels:
+            raise AudioError("the number of channels changed between blocks")
+        if not bool(block.isfinite().all()):
+            raise AudioError("the mixture holds samples that are not numbers (NaN or infinite)")
+        self.received += block.shape[-1]
+        self.mixture = torch.cat((self.mixture, block), dim=-1)
+        wave = block.expand(self.inner, -1) if self.inner >= self.channels else block.mean(0, keepdim=True)
+        inner = self.down.push(np.ascontiguousarray(wave.T.numpy()))
+        return self._deliver(self._upward(self.network.push(_tensor(inner))))
+
+    def finish(self) -> Stems:
+        rest = self.down.push(np.zeros((0, self.inner), dtype=np.float32), last=True)
+        if len(rest):
+            last = [self.network.push(_tensor(rest)), self.network.finish()]
+        else:
+            last = [self.network.finish()]
+        estimates = self._upward(torch.cat(last, dim=-1), last=True)
+        missing = self.received - self.sent - estimates.shape[-1]
+        # Two resamplings may round to a sample more or less than there was.
+        estimates = torch.nn.functional.pad(estimates, (0, max(0, missing)))[..., : self.received - self.sent]
+        return self._deliver(estimates)
+
+    def _upward(self, estimates: Tensor, last: bool = False) -> Tensor:
+        """[stems, inner, m] at the model's rate -> [stems, inner, n] at the mixture's."""
+        flat = np.ascontiguousarray(estimates.flatten(0, 1).T.cpu().numpy())
+        out = _tensor(self.up.push(flat, last))
+        return out.reshape(len(self.names), self.inner, -1)[..., : self.received - self.sent]
+
+    def _deliver(self, estimates: Tensor) -> Stems:
+        count = estimates.shape[-1]
+        self.sent += count
+        mixture, self.mixture = self.mixture[:, :count], self.mixture[:, count:].clone()
+        if self.inner != self.channels:
+            estimates = estimates.mean(1, keepdim=True).expand(-1, self.channels, -1)
+        if self.consistent:
+            estimates = estimates + (mixture - estimates.sum(0)) / len(self.names)
+        stems = dict(zip(self.names, estimates, strict=True))
+        if "accompaniment" in self.wanted:
+            stems["accompaniment"] = mixture - stems["vocals"]
+        return {name: stems[name] for name in self.wanted}
+
+
+def _tensor(block: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(block.T))
+
+
+def _device(name: str) -> torch.device:
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if there[kind]))
+    if name not in there:
+        raise ModelError(f"no device {name!r}; choose auto, cpu, cuda or mps")
+    if not there[name]:
+        raise ModelError(f"the device {name} is not available here; try cpu")
+    return torch.device(name)
+
+
+__all__ = ["Cancelled", "Separator"]

@@ -1,0 +1,89 @@
+"""Exact streaming: a mixture in pieces of any length, the stems that the whole file would have given.
+
+The network is convolutional, so frames far enough away cannot matter: every stretch of frames is computed with `context` real frames on
+either side, aligned to the network's total stride, and the context's output is thrown away. No cross-fades, and nothing kept but one
+stretch of samples.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from separate.frontend import FrontEnd
+from separate.models.mmdensenet import MMDenseNet
+
+
+class StreamingNetwork:
+    """Waveform pieces [channels, n] in, estimates [stems, channels, m] out, with n and m summing to the same at the end.
+
+    chunk_frames: frames computed at a time; rounded up to a multiple of the network's stride.
+    """
+
+    def __init__(self, network: MMDenseNet, front_end: FrontEnd, chunk_frames: int) -> None:
+        config = network.config
+        self.network, self.front_end = network, front_end
+        self.hop, self.lead = front_end.config.hop_length, front_end.config.lead
+        self.context = _round_up(config.context, config.stride)
+        self.chunk = _round_up(chunk_frames, config.stride)
+        # The signal as frames see it: frame m starts at sample m * hop, after `lead` samples of silence.
+        self.signal = front_end.window.new_zeros(config.channels, self.lead)
+        self.origin = 0  # frame that `signal` starts with
+        self.done = 0  # frames whose output is out
+        self.overlap = front_end.window.new_zeros(config.stems, config.channels, self.lead)
+        self.received = 0
+        self.emitted = 0  # counted from the first frame's start
+
+    def push(self, wave: Tensor) -> Tensor:
+        """Take [channels, n]; return what is final, [stems, channels, m] with m from 0 on."""
+        self.received += wave.shape[-1]
+        self.signal = torch.cat((self.signal, wave.to(self.signal)), dim=-1)
+        out = []
+        # Frame m is complete once sample m * hop + n_fft = (m + 1) * hop + lead is there.
+        while (self.done + self.chunk + self.context) * self.hop + self.lead <= self._end():
+            out.append(self._chunk(self.done + self.chunk, self.done + self.chunk + self.context))
+        return self._emit(out)
+
+    def finish(self) -> Tensor:
+        """The rest, after the last `push`."""
+        frames = self.front_end.config.frames(self.received)
+        missing = frames * self.hop + self.lead - self._end()
+        self.signal = torch.nn.functional.pad(self.signal, (0, missing))
+        out = []
+        while self.done < frames:
+            stop = min(self.done + self.chunk, frames)
+            out.append(self._chunk(stop, min(stop + self.context, frames)))
+        return self._emit([*out, self.overlap], self.lead + self.received - self.emitted)
+
+    def _end(self) -> int:
+        """Sample, counted from the first frame's start, up to which the signal is there."""
+        return self.origin * self.hop + self.signal.shape[-1]
+
+    def _chunk(self, stop: int, context_stop: int) -> Tensor:
+        """Compute frames [done, stop) from frames [done - context, context_stop)."""
+        start = max(0, self.done - self.context)
+        stretch = self.signal[:, (start - self.origin) * self.hop : (context_stop - self.origin) * self.hop + self.lead]
+        spectrum = self.front_end.analyse(stretch)[None]
+        magnitudes = self.network(spectrum.abs())[0, ..., self.done - start : stop - start]
+        mixture = spectrum[..., self.done - start : stop - start]
+        phase = mixture / mixture.abs().clamp(min=1e-12)
+        wave = self.front_end.synthesise(magnitudes * phase)
+        wave[..., : self.lead] += self.overlap
+        ready = (stop - self.done) * self.hop
+        self.overlap = wave[..., ready:].clone()
+        self.done = stop
+        keep = max(0, stop - self.context)
+        self.signal = self.signal[:, (keep - self.origin) * self.hop :].clone()
+        self.origin = keep
+        return wave[..., :ready]
+
+    def _emit(self, pieces: list[Tensor], limit: int | None = None) -> Tensor:
+        """Pieces joined, without the silence before the signal and, at the end, after it."""
+        joined = torch.cat([self.overlap[..., :0], *pieces], dim=-1)
+        silence = max(0, self.lead - self.emitted)
+        self.emitted += joined.shape[-1]
+        return joined[..., silence:limit]
+
+
+def _round_up(number: int, multiple: int) -> int:
+    return -(-number // multiple) * multiple
