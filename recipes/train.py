@@ -15,10 +15,12 @@ class RecipeCLI(LightningCLI):
     """The targets are named once, on the model."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Hand the model's targets to the data."""
         parser.link_arguments("model.targets", "data.init_args.targets")
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """Run LightningCLI on the given arguments, or the command line's."""
     RecipeCLI(SeparationTask, StemsData, subclass_mode_data=True, seed_everything_default=0, args=arguments)
 
 

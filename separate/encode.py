@@ -114,19 +114,25 @@ class AudioWriter:
                 raise AudioError(f"{self.path}: cannot be written, is the disk full?")
 
 
-def temporary_beside(path: Path) -> Path:
-    """A fresh hidden file in the folder of `path`, which is made if need be. Raises AudioError if that fails."""
+def make_folder(folder: Path) -> None:
+    """Make a folder that is to be written into. Raises AudioError if that fails."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise AudioError(f"{folder}: cannot be written ({error.strerror})") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise AudioError(f"{folder}: cannot be written (no permission)")
+
+
+def temporary_beside(path: Path) -> Path:
+    """A fresh hidden file in the folder of `path`. Raises AudioError if that fails."""
+    make_folder(path.parent)
+    try:
         handle, name = tempfile.mkstemp(prefix=".separate-", suffix=".part", dir=path.parent)
         os.close(handle)
-        os.chmod(name, 0o666 & ~_umask())
+        mask = os.umask(0)
+        os.umask(mask)
+        Path(name).chmod(0o666 & ~mask)
     except OSError as error:
         raise AudioError(f"{path}: cannot be written ({error.strerror})") from error
     return Path(name)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -10,6 +10,7 @@ by the summed squared window.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -74,7 +75,7 @@ class FrontEnd(nn.Module):
     def analyse(self, stretch: Tensor) -> Tensor:
         """The frames of a stretch as it stands: [..., n_fft + (m - 1) * hop_length] -> complex [..., bins, m]."""
         frames = stretch.unfold(-1, self.config.n_fft, self.config.hop_length) * self.window
-        return torch.fft.rfft(frames).transpose(-1, -2)
+        return cast(Tensor, torch.fft.rfft(frames).transpose(-1, -2))
 
     def synthesise(self, spectrum: Tensor) -> Tensor:
         """What m frames add to the signal: complex [..., bins, m] -> [..., n_fft + (m - 1) * hop_length].
@@ -88,4 +89,4 @@ class FrontEnd(nn.Module):
         out = frames.new_zeros(*frames.shape[:-2], count + parts - 1, hop)
         for part in range(parts):
             out[..., part : part + count, :] += pieces[..., part, :]
-        return (out / self.envelope).flatten(-2)
+        return cast(Tensor, (out / self.envelope).flatten(-2))

@@ -133,11 +133,13 @@ def _digest(read: Any) -> str:
 
 
 def _network(entries: dict[str, Any]) -> MMDenseNetConfig:
-    path = lambda given: PathConfig(  # noqa: E731
-        **{**given, "stem_kernel": tuple(given["stem_kernel"]), "blocks": tuple(tuple(block) for block in given["blocks"])}
-    )
-    bands = tuple(path(band) for band in entries["bands"])
-    return MMDenseNetConfig(**{**entries, "bands": bands, "full": path(entries["full"]), "final": tuple(entries["final"])})
+    bands, full, final = tuple(_path(band) for band in entries["bands"]), _path(entries["full"]), tuple(entries["final"])
+    return MMDenseNetConfig(**{**entries, "bands": bands, "full": full, "final": final})
+
+
+def _path(entries: dict[str, Any]) -> PathConfig:
+    blocks = tuple(tuple(block) for block in entries["blocks"])
+    return PathConfig(**{**entries, "stem_kernel": tuple(entries["stem_kernel"]), "blocks": blocks})
 
 
 def _small(value: Any) -> Any:

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from separate import pretrained
 from separate.audio import Resampler
-from separate.errors import AudioError, Cancelled, ModelError
+from separate.errors import AudioError, ModelError
+from separate.files import Job, Result, separate_file
 from separate.frontend import FrontEnd
 from separate.models.mmdensenet import MMDenseNet
 from separate.pretrained import Card
@@ -61,7 +62,12 @@ class Separator:
         return {name: torch.cat([piece[name] for piece in pieces], dim=-1) for name in pieces[0]}
 
     def stream(
-        self, blocks: Iterable[Tensor], rate: int, stems: Sequence[str] | None = None, hook: Hook | None = None, consistent: bool = False
+        self,
+        blocks: Iterable[Tensor],
+        rate: int,
+        stems: Sequence[str] | None = None,
+        hook: Hook | None = None,
+        consistent: bool = False,
     ) -> Iterator[Stems]:
         """Stems of a mixture that arrives in blocks [channels, n], of any length and any number, as they become final.
 
@@ -87,6 +93,10 @@ class Separator:
             yield pipe.finish()
             if hook:
                 hook(pipe.received, None)
+
+    def file(self, path: str | Path, job: Job | None = None, hook: Hook | None = None) -> Result:
+        """Separate a file into files, as `job` says: see separate.files."""
+        return separate_file(self, Path(path), job or Job(), hook=hook)
 
     def check_stems(self, stems: Sequence[str] | None) -> tuple[str, ...]:
         """The stems wanted, each once; raises ModelError on one that is not on offer."""
@@ -127,10 +137,8 @@ class _Pipe:
 
     def finish(self) -> Stems:
         rest = self.down.push(np.zeros((0, self.inner), dtype=np.float32), last=True)
-        if len(rest):
-            last = [self.network.push(_tensor(rest)), self.network.finish()]
-        else:
-            last = [self.network.finish()]
+        last = [self.network.push(_tensor(rest))] if len(rest) else []
+        last.append(self.network.finish())
         estimates = self._upward(torch.cat(last, dim=-1), last=True)
         missing = self.received - self.sent - estimates.shape[-1]
         # Two resamplings may round to a sample more or less than there was.
@@ -170,6 +178,3 @@ def _device(name: str) -> torch.device:
     if not there[name]:
         raise ModelError(f"the device {name} is not available here; try cpu")
     return torch.device(name)
-
-
-__all__ = ["Cancelled", "Separator"]

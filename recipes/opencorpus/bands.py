@@ -10,8 +10,6 @@ import logging
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
-from itertools import zip_longest
 from pathlib import Path
 
 import mido
@@ -45,9 +43,7 @@ def split_midi(midi: mido.MidiFile, rng: np.random.Generator) -> dict[str, mido.
     """One MIDI file a stem (drums, bass, other), with a fresh arrangement: kit, instruments, key, tempo, touch."""
     tempo, shift, kit = rng.uniform(0.85, 1.2), int(rng.integers(-4, 5)), int(rng.choice(DRUM_KITS))
     swap = {p: int(rng.choice(family)) for family in FAMILIES.values() for p in family if rng.random() < 0.6}
-    stems = {
-        name: mido.MidiFile(type=1, ticks_per_beat=midi.ticks_per_beat) for name in ("drums", "bass", "other")
-    }
+    stems = {name: mido.MidiFile(type=1, ticks_per_beat=midi.ticks_per_beat) for name in ("drums", "bass", "other")}
     tracks = {name: mido.MidiTrack() for name in stems}
     for name, track in tracks.items():
         stems[name].tracks.append(track)
@@ -129,18 +125,17 @@ def performances(corpus: Path, seed: int) -> list[Path]:
 
 def build_bands(corpus: Path, out: Path, seed: int) -> None:
     """Render all arrangements and a choice of drum performances into `out`; songs that exist are kept."""
-    songs: Callable[[], zip_longest[Path]] = lambda: zip_longest(  # noqa: E731
-        sorted((corpus / "freedoom_midi").glob("*.mid")), performances(corpus, seed)
-    )
-    for number, pair in enumerate(songs()):
-        for source, path in zip(("freedoom_midi", "groove_midi"), pair, strict=True):
-            if path is None:
-                continue
-            name = path.stem if source == "freedoom_midi" else "_".join(path.parts[-3:])[:-4]
-            folder = out / source / name
-            if folder.exists():
-                continue
-            stems = render_band(path, seed * 1_000_003 + number)
-            if stems:
-                write_song(folder, stems, SOURCES[source])
-                log.info("%s %s: %s", source, name, ", ".join(stems))
+    arrangements = sorted((corpus / "freedoom_midi").glob("*.mid"))
+    if not arrangements:
+        raise FileNotFoundError(f"no MIDI files under {corpus / 'freedoom_midi'}")
+    songs = [("freedoom_midi", number, path) for number, path in enumerate(arrangements)]
+    songs += [("groove_midi", number, path) for number, path in enumerate(performances(corpus, seed))]
+    for source, number, path in sorted(songs, key=lambda song: song[1]):  # taking turns, so that half a build has some of each
+        name = path.stem if source == "freedoom_midi" else "_".join(path.parts[-3:])[:-4]
+        folder = out / source / name
+        if folder.exists():
+            continue
+        stems = render_band(path, seed * 1_000_003 + number)
+        if stems:
+            write_song(folder, stems, SOURCES[source])
+            log.info("%s %s: %s", source, name, ", ".join(stems))

@@ -32,6 +32,7 @@ def summarise(train: Path) -> list[dict[str, object]]:
 
 
 def main() -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(prog="python -m recipes.opencorpus.build", description=__doc__)
     parser.add_argument("corpus", type=Path, help="folder with everything_is_free/, voices/, groove_midi/, ...")
     parser.add_argument("out", type=Path, help="folder for the songs")

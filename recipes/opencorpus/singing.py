@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -115,7 +116,7 @@ def sing(clip: Clip, melody: Melody, shift: float, formant: float, breathy: floa
     rng, starts = melody.rng, syllables(clip)
     bounds = np.append(starts, len(clip.f0))
     position, notes, gains = [], [], []
-    for begin, end in zip(bounds[:-1], bounds[1:], strict=True):
+    for begin, end in pairwise(bounds):
         wanted = melody.length() * 1000 / PERIOD
         count = int(np.clip(wanted, 0.6 * (end - begin), 4 * (end - begin) + 8))
         onset = min(12, end - begin, count)  # a consonant keeps its pace
@@ -192,8 +193,8 @@ def render_voice(recording: Path, seed: int) -> np.ndarray:
             for side, cents in ((0, rng.uniform(5, 20)), (1, -rng.uniform(5, 20))):
                 backing[:, side] += 0.4 * np.roll(synthesise(sung, cents / 100), int(rng.uniform(0.008, 0.03) * RATE))[: len(lead)]
         if harmonised and rng.random() < 0.5:
-            side = rng.uniform(0.2, 0.8)
-            backing += 0.5 * np.roll(synthesise(sung, interval), int(rng.uniform(0.0, 0.03) * RATE))[:, None] * [side, 1 - side]
+            left = rng.uniform(0.2, 0.8)
+            backing += 0.5 * np.roll(synthesise(sung, interval), int(rng.uniform(0.0, 0.03) * RATE))[:, None] * [left, 1 - left]
         until_rest -= 1
         pause = rng.uniform(0.01, 0.15) if until_rest else melody.beat * rng.choice([1, 2, 2, 4, 6])
         until_rest = until_rest or int(rng.integers(1, 4))
@@ -213,7 +214,7 @@ def _produce(wave: np.ndarray, beat: float, rng: np.random.Generator) -> np.ndar
     if rng.random() < 0.4:
         wave = echo(wave, beat * rng.choice([0.5, 0.75, 1]), rng.uniform(-20, -10))
     wave = room(wave, rng, seconds=rng.uniform(0.3, 2.5), wet_db=rng.uniform(-24, -9))
-    return (0.8 * wave / np.abs(wave).max()).astype(np.float32)
+    return np.asarray(0.8 * wave / np.abs(wave).max(), dtype=np.float32)
 
 
 def build_singing(corpus: Path, out: Path, voices: Sequence[str], takes: int, seed: int) -> None:

@@ -32,7 +32,7 @@ def level(wave: Wave) -> float:
 def change_speed(wave: Wave, factor: float, samples: int) -> Wave:
     """Play `factor` times as fast (pitch moves along), cut or filled with silence to `samples`."""
     played = np.asarray(soxr.resample(wave, factor, 1.0, quality="LQ"))[:samples]
-    return np.pad(played, ((0, samples - len(played)), (0, 0)))
+    return np.asarray(np.pad(played, ((0, samples - len(played)), (0, 0))))
 
 
 def flip(wave: Wave, rng: np.random.Generator) -> Wave:
@@ -82,4 +82,4 @@ def limiter_gain(mixture: Wave, threshold: float) -> Wave:
     wanted = np.minimum(1, threshold / np.maximum(padded.reshape(count, LIMITER_HOP).max(1), 1e-9))
     smooth = uniform_filter1d(minimum_filter1d(wanted, 13), 11)
     places = np.arange(len(mixture), dtype=np.float32)
-    return np.interp(places, (np.arange(count) + 0.5) * LIMITER_HOP, smooth).astype(np.float32)[:, None]
+    return np.asarray(np.interp(places, (np.arange(count) + 0.5) * LIMITER_HOP, smooth), dtype=np.float32)[:, None]

@@ -62,7 +62,7 @@ class RandomMixes(Dataset[torch.Tensor]):
     ) -> None:
         self.songs, self.targets, self.samples = songs, tuple(targets), samples
         self.count, self.seed, self.config = count, seed, config or MixConfig()
-        backings = ("drums", "bass", "other")
+        backings: tuple[str, ...] = ("drums", "bass", "other")
         if not set(backings) & set(targets):
             backings = (*backings, "accompaniment")
         self.backings = backings
@@ -173,9 +173,7 @@ class Segments(Dataset[tuple[int, torch.Tensor]]):
 
     def __init__(self, songs: Sequence[Song], targets: Sequence[str], samples: int) -> None:
         self.songs = songs
-        self.pieces = [
-            (number, start) for number, song in enumerate(songs) for start in range(0, song.samples, samples)
-        ]
+        self.pieces = [(number, start) for number, song in enumerate(songs) for start in range(0, song.samples, samples)]
         self.targets, self.samples = tuple(targets), samples
 
     def __len__(self) -> int:

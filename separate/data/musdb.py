@@ -41,9 +41,7 @@ def hq_songs(root: Path, split: str) -> list[Song]:
     """The songs of musdb18-HQ's `split` ("train", "valid" or "test"), read where they are."""
     import musdb
 
-    tracks = musdb.DB(
-        str(root), is_wav=True, subsets=["test" if split == "test" else "train"], split=None if split == "test" else split
-    )
+    tracks = musdb.DB(str(root), is_wav=True, subsets=["test" if split == "test" else "train"], split=None if split == "test" else split)
     return [_opened(Path(track.path).parent) for track in tracks]
 
 
@@ -59,8 +57,7 @@ class MusdbData(StemsData):
         if not self.root.is_dir():
             raise AudioError(f"{self.root}: no such folder; musdb18 is at https://sigsep.github.io/datasets/musdb.html")
         train, valid = (
-            hq_songs(self.root, split) if self.cache is None else decode_songs(self.root, split, self.cache)
-            for split in ("train", "valid")
+            hq_songs(self.root, split) if self.cache is None else decode_songs(self.root, split, self.cache) for split in ("train", "valid")
         )
         if not train or not valid:
             raise AudioError(f"{self.root}: {len(train)} training and {len(valid)} validation songs of musdb18 found there")

@@ -93,7 +93,7 @@ class MMDenseNetConfig:
     @property
     def stride(self) -> int:
         """Total stride over frames: stretches that begin on a multiple of it can be computed on their own."""
-        return max(2**path.halvings for path in self.paths)
+        return int(2 ** max(path.halvings for path in self.paths))
 
     @property
     def context(self) -> int:
@@ -166,9 +166,7 @@ class DenseBlock(nn.Module):
 
     def __init__(self, channels: int, growth: int, layers: int) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(
-            ConvNorm(nn.Conv2d(channels + i * growth, growth, 3, padding=1, bias=False)) for i in range(layers)
-        )
+        self.layers = nn.ModuleList(ConvNorm(nn.Conv2d(channels + i * growth, growth, 3, padding=1, bias=False)) for i in range(layers))
 
     def forward(self, x: Tensor) -> Tensor:
         *earlier, last = self.layers
@@ -185,9 +183,7 @@ class MultiScaleDenseNet(nn.Module):
         self.config = config
         self.rows = -(-(config.stop - config.start) // join_stride)
         kernel, stride = config.stem_kernel, config.stem_stride
-        self.stem = ConvNorm(
-            nn.Conv2d(channels, config.stem_channels, kernel, (stride, 1), (0, kernel[1] // 2), bias=False)
-        )
+        self.stem = ConvNorm(nn.Conv2d(channels, config.stem_channels, kernel, (stride, 1), (0, kernel[1] // 2), bias=False))
         half = config.halvings
         down, (middle, up) = config.blocks[:half], (config.blocks[half], config.blocks[half + 1 :])
         maps = config.stem_channels
@@ -233,9 +229,7 @@ class MMDenseNet(nn.Module):
         super().__init__()
         self.config = config
         join = config.join_stride
-        self.bands = nn.ModuleList(
-            MultiScaleDenseNet(band, config.channels, config.merge_channels, join) for band in config.bands
-        )
+        self.bands = nn.ModuleList(MultiScaleDenseNet(band, config.channels, config.merge_channels, join) for band in config.bands)
         self.full = MultiScaleDenseNet(config.full, config.channels, config.merge_channels, join)
         self.final = DenseBlock(2 * config.merge_channels, *config.final)
         self.head = nn.ConvTranspose2d(config.final[0], config.stems * config.channels, (join, 1), (join, 1))
@@ -271,4 +265,4 @@ class MMDenseNet(nn.Module):
         for module in twin.modules():
             if isinstance(module, ConvNorm):
                 module.fold()
-        return twin.requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return twin.requires_grad_(False).to(memory_format=torch.channels_last)

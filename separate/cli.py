@@ -1,0 +1,219 @@
+"""The `separate` command: reads the options, calls the library, reports. No signal processing here."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from separate import __version__
+from separate.errors import SeparateError
+
+if TYPE_CHECKING:
+    from separate.files import Job
+    from separate.separator import Separator
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+class Format(str, Enum):
+    """Output formats."""
+
+    wav = "wav"
+    flac = "flac"
+    mp3 = "mp3"
+    ogg = "ogg"
+
+
+class Subtype(str, Enum):
+    """Sample formats: bits of an integer, or float."""
+
+    bits16 = "16"
+    bits24 = "24"
+    float = "float"
+
+
+class Device(str, Enum):
+    """Where the network runs."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+    mps = "mps"
+
+
+def say(text: str) -> None:
+    """One line to the user; what cannot be printed is escaped."""
+    print(text.encode("utf-8", "backslashreplace").decode("utf-8"), file=sys.stderr, flush=True)
+
+
+def complain(text: object) -> None:
+    """One line about what went wrong."""
+    say("separate: " + " ".join(str(text).splitlines()))
+
+
+@app.command()
+def separate(
+    inputs: Annotated[list[Path] | None, typer.Argument(help="Songs, or folders of songs.", show_default=False)] = None,
+    stem: Annotated[list[str] | None, typer.Option("--stem", help="A stem to write; may be repeated. [default: all on offer]")] = None,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")] = Path("separated"),
+    form: Annotated[Format, typer.Option("--format", help="File format of the stems.")] = Format.wav,
+    subtype: Annotated[Subtype | None, typer.Option(help="Sample format, for wav and flac. [default: 16]")] = None,
+    name: Annotated[str, typer.Option(help="Names of the results inside the folder.")] = "{model}/{track}/{stem}.{ext}",
+    model: Annotated[str | None, typer.Option(help="A model's name, or the path of its folder.", show_default="the one shipped")] = None,
+    device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.auto,
+    start: Annotated[float, typer.Option(min=0, help="Begin so many seconds into each song.")] = 0.0,
+    duration: Annotated[float | None, typer.Option(min=0.001, help="Separate so many seconds.")] = None,
+    consistent: Annotated[bool, typer.Option("--consistent", help="Make a model's stems sum to the song.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")] = False,
+    skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Leave out songs whose results exist.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
+    list_models: Annotated[bool, typer.Option("--list-models", help="List the models that came along, and exit.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --list-models: as JSON.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version, and exit.")] = False,
+) -> None:
+    """Split songs into their stems: separate song.mp3 --stem vocals"""
+    if version:
+        print(__version__)
+        return
+    try:
+        if list_models:
+            print_models(as_json)
+            return
+        if not inputs:
+            raise typer.BadParameter("no song given; try: separate song.mp3 --stem vocals")
+        if overwrite and skip_existing:
+            raise typer.BadParameter("--overwrite and --skip-existing exclude each other")
+        from separate.encode import AudioFormat
+        from separate.files import Job
+        from separate.separator import Separator
+
+        job = Job(
+            output=output,
+            stems=tuple(stem) if stem else None,
+            form=AudioFormat(form.value, subtype.value if subtype else None),
+            template=name,
+            existing="overwrite" if overwrite else "skip" if skip_existing else "refuse",
+            start=start,
+            duration=duration,
+            consistent=consistent,
+        )
+        separator = Separator.load(model, device.value) if model else Separator.load(device=device.value)
+        separator.check_stems(job.stems)
+        failed = run(separator, inputs, job, quiet)
+    except SeparateError as error:
+        complain(error)
+        raise typer.Exit(1) from error
+    except KeyboardInterrupt as error:
+        complain("interrupted; finished songs are kept, nothing is half-written")
+        raise typer.Exit(130) from error
+    if failed:
+        raise typer.Exit(1)
+
+
+def run(separator: Separator, inputs: list[Path], job: Job, quiet: bool) -> int:
+    """Separate one track after the other; a failure does not stop the rest. Returns how many failed."""
+    from separate.files import find_tracks, separate_file, targets
+
+    failures: list[str] = []
+
+    def fail(text: object) -> None:
+        complain(text)
+        failures.append(str(text))
+
+    tracks = find_tracks(inputs, fail)
+    written: dict[Path, Path] = {}
+    for number, (path, track) in enumerate(tracks, 1):
+        began = time.perf_counter()
+        try:
+            for file in targets(separator, job, track).values():
+                if written.setdefault(file.absolute(), path) != path:
+                    raise SeparateError(
+                        f"{path}: would be written to {file}, as {written[file.absolute()]} was; give other names with --name"
+                    )
+            with Progress(f"[{number}/{len(tracks)}] {path.name}", quiet) as progress:
+                result = separate_file(separator, path, job, track, progress)
+        except SeparateError as error:
+            fail(error)
+            continue
+        except OSError as error:
+            fail(f"{path}: {error.strerror or error}")
+            continue
+        if quiet:
+            continue
+        if not result.files:
+            say(f"{path}: exists already, skipped")
+            continue
+        seconds = time.perf_counter() - began
+        say(f"{path}: {result.seconds:.1f} s of music in {seconds:.1f} s, {result.seconds / seconds:.1f} times real time")
+        if result.gain_db < 0:
+            say(f"  turned down by {-result.gain_db:.2f} dB, all stems alike, so that none clips")
+        for file in result.files.values():
+            print(str(file).encode("utf-8", "backslashreplace").decode("utf-8"), flush=True)
+    if len(tracks) + len(failures) > 1 and (failures or not quiet):
+        say(
+            f"{len(tracks) - min(len(failures), len(tracks))} of {len(tracks)} songs done"
+            + (f", {len(failures)} failed" if failures else "")
+        )
+    return len(failures)
+
+
+class Progress:
+    """A bar with the time left on a terminal; a line every tenth of the way elsewhere. Called as hook(done, total)."""
+
+    def __init__(self, title: str, quiet: bool) -> None:
+        self.title, self.quiet, self.tenth = title, quiet, 0
+        self.bar = None
+        if sys.stderr.isatty() and not quiet:
+            from rich.console import Console
+            from rich.markup import escape
+            from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+            columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+            self.bar = Progress(*columns, console=Console(stderr=True), transient=True)
+            self.task = self.bar.add_task(escape(title), total=None)
+
+    def __call__(self, done: int, total: int | None) -> None:
+        if self.bar is not None:
+            self.bar.update(self.task, completed=done, total=total)
+        elif not self.quiet and total and done * 10 // total > self.tenth:
+            self.tenth = done * 10 // total
+            say(f"{self.title}: {min(100, self.tenth * 10)} %")
+
+    def __enter__(self) -> Progress:
+        if self.bar is not None:
+            self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+
+def print_models(as_json: bool) -> None:
+    """The models that came with the package, a line each, or their cards as JSON."""
+    from dataclasses import asdict
+
+    from separate.pretrained import DEFAULT, available
+
+    cards = available()
+    if as_json:
+        print(json.dumps([{**asdict(card), "offers": card.offers, "default": card.name == DEFAULT} for card in cards], indent=2))
+        return
+    for card in cards:
+        mark = " (default)" if card.name == DEFAULT else ""
+        print(f"{card.name}{mark}: {', '.join(card.offers)}; {card.licence}. {card.description}")
+
+
+def main() -> None:
+    """Entry point of the `separate` command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

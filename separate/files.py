@@ -1,0 +1,156 @@
+"""From a file to its stems' files: decode, separate and store block by block, then encode all stems with one gain."""
+
+from __future__ import annotations
+
+import string
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from separate.audio import BLOCK, AudioReader, Block
+from separate.encode import AudioFormat, AudioWriter, make_folder
+from separate.errors import AudioError
+
+if TYPE_CHECKING:
+    from separate.separator import Hook, Separator
+
+TEMPLATE = "{model}/{track}/{stem}.{ext}"
+FIELDS = {"model", "track", "stem", "ext"}
+SUFFIXES = {
+    *(".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64"),
+    *(".m4a", ".m4b", ".aac", ".mp4", ".webm", ".mka", ".mkv", ".mov", ".wma", ".ape", ".wv", ".alac", ".3gp"),
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """How stems are written. stems: None is all on offer; template: path under `output`, from {model}, {track}, {stem}, {ext}.
+
+    existing: what to do where a stem's file is there already, "refuse", "overwrite" or "skip" (if all are there). start, duration: the part
+    to separate, in seconds. consistent: see Separator.stream.
+    """
+
+    output: Path = Path("separated")
+    stems: tuple[str, ...] | None = None
+    form: AudioFormat = field(default_factory=AudioFormat)
+    template: str = TEMPLATE
+    existing: str = "refuse"
+    start: float = 0.0
+    duration: float | None = None
+    consistent: bool = False
+
+    def __post_init__(self) -> None:
+        try:
+            fields = {name for _, name, _, _ in string.Formatter().parse(self.template) if name is not None}
+        except ValueError as error:
+            raise AudioError(f"the name template {self.template!r} is not one ({error})") from error
+        if fields - FIELDS or "stem" not in fields:
+            raise AudioError(
+                f"a name template has the fields {{model}}, {{track}}, {{stem}} and {{ext}}, and needs {{stem}}: {self.template!r}"
+            )
+
+    def target(self, model: str, track: str, stem: str) -> Path:
+        """Where a stem goes. Raises AudioError if that would be outside the output folder."""
+        name = self.template.format(model=model, track=track, stem=stem, ext=self.form.name)
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise AudioError(f"the name {name!r} leads out of the output folder")
+        return self.output / name
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was written. files is empty if all were there and skipped; gain_db: by how much all stems were turned down, 0 or less."""
+
+    files: dict[str, Path]
+    seconds: float
+    gain_db: float
+
+
+def targets(separator: Separator, job: Job, track: str) -> dict[str, Path]:
+    """Stem by stem, the files that `separate_file` would write."""
+    return {stem: job.target(separator.card.name, track, stem) for stem in separator.check_stems(job.stems)}
+
+
+def separate_file(separator: Separator, path: Path, job: Job, track: str | None = None, hook: Hook | None = None) -> Result:
+    """Separate one file; all stems appear under their final names at the end, or none does.
+
+    hook(done, total) counts samples, total is None if the file does not tell; raise `Cancelled` in it to stop. Raises AudioError.
+    """
+    files = targets(separator, job, path.stem if track is None else track)
+    there = [file for file in files.values() if file.exists()]
+    if there and job.existing == "skip" and len(there) == len(files):
+        return Result({}, 0.0, 0.0)
+    if there and job.existing == "refuse":
+        raise AudioError(f"{there[0]}: exists already; choose to overwrite or to skip")
+    reader = AudioReader(path, job.start, job.duration)
+    job.form.check(reader.rate)
+    for file in files.values():
+        make_folder(file.parent)
+    make_folder(job.output)
+    with tempfile.TemporaryDirectory(prefix=".separate-", dir=job.output) as folder, ExitStack() as stack:
+        spools = {stem: Spool(Path(folder) / str(number), reader.channels) for number, stem in enumerate(files)}
+        blocks = (torch.from_numpy(block.T) for block in reader.blocks())
+        count = hook and (lambda done, _: hook(done, reader.samples))
+        for part in separator.stream(blocks, reader.rate, tuple(files), count, job.consistent):
+            for stem, spool in spools.items():
+                spool.append(part[stem].T.numpy())
+        peak = max(spool.peak for spool in spools.values())
+        gain = 1 / peak if job.form.limited and peak > 1 else 1.0
+        samples = next(iter(spools.values())).samples
+        for stem, spool in spools.items():
+            writer = AudioWriter(files[stem], reader.rate, reader.channels, job.form, samples, reader.tags)
+            stack.enter_context(writer)  # renamed together, once every stem is encoded
+            for block in spool.blocks():
+                writer.write(block * np.float32(gain))
+    return Result(files, samples / reader.rate, 20 * float(np.log10(gain)))
+
+
+class Spool:
+    """Raw float32 on disk: a stem waits here until the peak of all of them is known."""
+
+    def __init__(self, path: Path, channels: int) -> None:
+        self._path, self._channels = path, channels
+        self.peak, self.samples = 0.0, 0
+
+    def append(self, block: Block) -> None:
+        """Add [samples, channels]. Raises AudioError if the disk refuses."""
+        try:
+            with self._path.open("ab") as file:
+                file.write(np.ascontiguousarray(block, dtype=np.float32).tobytes())
+        except OSError as error:
+            raise AudioError(f"{self._path.parent.parent}: cannot be written ({error.strerror})") from error
+        self.peak = max(self.peak, float(np.abs(block).max(initial=0)))
+        self.samples += len(block)
+
+    def blocks(self) -> Iterator[Block]:
+        """All of it, from the start."""
+        with self._path.open("rb") as file:
+            while piece := file.read(BLOCK * self._channels * 4):
+                yield np.frombuffer(piece, dtype=np.float32).reshape(-1, self._channels)
+
+
+def find_tracks(inputs: Sequence[Path], on_error: Callable[[str], None]) -> list[tuple[Path, str]]:
+    """(file, track name) for files and for all audio files in folders; a track in a folder is named by its path inside it.
+
+    What is neither is reported to on_error and left out.
+    """
+    tracks: list[tuple[Path, str]] = []
+    for given in inputs:
+        if given.is_dir():
+            inside = sorted(path for path in given.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+            if not inside:
+                on_error(f"{given}: no audio files in this folder")
+            tracks += [(path, str(path.relative_to(given).with_suffix(""))) for path in inside if not _hidden(path, given)]
+        else:
+            tracks.append((given, given.stem))
+    return tracks
+
+
+def _hidden(path: Path, folder: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
