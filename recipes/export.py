@@ -1,0 +1,57 @@
+"""Turns a training checkpoint into a model folder: `python -m recipes.export CHECKPOINT CONFIG CARD OUT`.
+
+CONFIG: the recipe the checkpoint was trained with. CARD: JSON with name, description, licence, sources, training and scores;
+stems, rate, front-end, architecture and sha256 are filled in here. OUT gets model.safetensors (the averaged weights) and card.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from recipes.train import RecipeCLI
+from separate.data.module import StemsData
+from separate.pretrained import Card, load, read_card
+from separate.tasks.separation import SeparationTask
+
+
+def export(checkpoint: Path, task: SeparationTask, rate: int, notes: dict[str, object], out: Path) -> Card:
+    """Write OUT from a Lightning checkpoint, and load it back as inference will."""
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+    prefix = "network."
+    task.network.load_state_dict({name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)})
+    weights = {name: value.contiguous() for name, value in task.network.state_dict().items() if not name.endswith("num_batches_tracked")}
+    out.mkdir(parents=True, exist_ok=True)
+    save_file(weights, out / "model.safetensors")
+    card = Card(
+        **notes,  # type: ignore[arg-type]
+        stems=task.targets,
+        rate=rate,
+        front_end=task.front_end.config,
+        network=task.network.config,
+        sha256=hashlib.sha256((out / "model.safetensors").read_bytes()).hexdigest(),
+    )
+    card.write(out)
+    load(out, read_card(out))
+    return card
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m recipes.export", description=__doc__)
+    for name in ("checkpoint", "config", "card", "out"):
+        parser.add_argument(name, type=Path)
+    options = parser.parse_args(arguments)
+    given = ["--config", str(options.config), "--data.init_args.root", "unused"]
+    cli = RecipeCLI(SeparationTask, StemsData, subclass_mode_data=True, args=given, run=False, save_config_callback=None)
+    card = export(options.checkpoint, cli.model, cli.datamodule.rate, json.loads(options.card.read_text()), options.out)
+    print(f"{options.out}: {card.name}, {', '.join(card.stems)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+import numpy as np
+import pytest
+import torch
+
+from separate import AudioError, Cancelled, ModelError, Separator
+from separate import separator as module
+from tests.conftest import RATE, sound
+
+
+def wave(seconds: float, channels: int = 2, rate: int = RATE) -> torch.Tensor:
+    return torch.from_numpy(sound(seconds, channels, rate).T)
+
+
+@pytest.fixture(scope="module")
+def whole(separator: Separator) -> torch.Tensor:
+    """Vocals of 8 s computed in one chunk, on which streaming is measured."""
+    kept = module.CHUNK_FRAMES
+    module.CHUNK_FRAMES = 1 << 20
+    try:
+        return separator(wave(8), RATE, ["vocals"])["vocals"]
+    finally:
+        module.CHUNK_FRAMES = kept
+
+
+@pytest.mark.parametrize("frames", [1, 40, 172, 512])
+@pytest.mark.parametrize("piece", [999, RATE, 10 * RATE])
+def test_the_result_does_not_depend_on_the_chunk_length(
+    separator: Separator, whole: torch.Tensor, monkeypatch: pytest.MonkeyPatch, frames: int, piece: int
+) -> None:
+    monkeypatch.setattr(module, "CHUNK_FRAMES", frames)
+    mixture = wave(8)
+    blocks = [mixture[:, start : start + piece] for start in range(0, mixture.shape[1], piece)]
+    parts = list(separator.stream(blocks, RATE, ["vocals"]))
+    streamed = torch.cat([part["vocals"] for part in parts], dim=-1)
+    assert whole.std() > 0.01
+    torch.testing.assert_close(streamed, whole, atol=1e-5, rtol=0)
+
+
+def test_streaming_keeps_little_of_what_it_has_seen(separator: Separator) -> None:
+    """Samples held back are bounded by chunk and context, however long the stream."""
+    received = delivered = lag = 0
+    for part in separator.stream((wave(1) for _ in range(40)), RATE, ["vocals"]):
+        received, delivered = min(received + RATE, 40 * RATE), delivered + part["vocals"].shape[-1]
+        lag = max(lag, received - delivered)
+    frames = module.CHUNK_FRAMES + 2 * separator.network.config.context + 4 * separator.network.config.stride
+    assert lag <= frames * separator.front_end.config.hop_length + RATE
+
+
+@pytest.mark.parametrize("rate", [8000, 22050, 44100, 48000, 96000, 192000])
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("samples", [1, 2, 100, 30001])
+def test_stems_have_the_mixtures_length_and_channels(separator: Separator, rate: int, channels: int, samples: int) -> None:
+    mixture = wave(samples / rate, channels, rate)
+    for stem in separator(mixture, rate).values():
+        assert stem.shape == mixture.shape
+        assert stem.isfinite().all()
+
+
+def test_accompaniment_is_mixture_minus_vocals_at_the_mixtures_rate(separator: Separator) -> None:
+    mixture = wave(2, rate=96000)
+    stems = separator(mixture, 96000)
+    torch.testing.assert_close(stems["vocals"] + stems["accompaniment"], mixture, atol=1e-6, rtol=0)
+
+
+def test_there_is_no_offset_between_mixture_and_stems_at_other_rates(separator: Separator) -> None:
+    """Resampled there and back, the vocals at 48 kHz line up with those at 44.1 kHz."""
+    import soxr
+
+    mixture = sound(3)
+    plain = separator(torch.from_numpy(mixture.T), RATE, ["vocals"])["vocals"]
+    faster = np.ascontiguousarray(soxr.resample(mixture, RATE, 48000))
+    there = separator(torch.from_numpy(faster.T), 48000, ["vocals"])["vocals"]
+    back = torch.from_numpy(np.ascontiguousarray(soxr.resample(there.T.numpy(), 48000, RATE)).T)
+    inner = slice(2000, 100000)
+    error = (plain[:, inner] - back[:, inner]).square().sum() / plain[:, inner].square().sum()
+    late = (plain[:, inner] - back[:, 2003:100003]).square().sum() / plain[:, inner].square().sum()
+    assert error < 1e-2 < late  # what remains is noise above the resampler's band edge
+
+
+def test_consistent_stems_sum_to_the_mixture(two_stem_model) -> None:
+    mixture = wave(2)
+    stems = next(iter([list(Separator.load(two_stem_model, "cpu").stream([mixture], RATE, ["vocals", "drums"], consistent=True))]))
+    total = torch.cat([part["vocals"] + part["drums"] for part in stems], dim=-1)
+    torch.testing.assert_close(total, mixture, atol=1e-6, rtol=0)
+
+
+def test_the_same_twice_is_the_same(separator: Separator) -> None:
+    first, second = (separator(wave(2), RATE)["vocals"] for _ in range(2))
+    assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("mixture", ["zeros", "dc", "square", "denormal"])
+def test_odd_signals_give_finite_stems(separator: Separator, mixture: str) -> None:
+    count = 20000
+    audio = {
+        "zeros": torch.zeros(2, count),
+        "dc": torch.ones(2, count),
+        "square": torch.sign(torch.sin(torch.arange(count) / 7.0)).expand(2, -1),
+        "denormal": torch.full((2, count), 1e-40),
+    }[mixture]
+    for stem in separator(audio, RATE).values():
+        assert stem.isfinite().all()
+
+
+def test_only_what_is_asked_for_is_given(separator: Separator) -> None:
+    assert list(separator(wave(0.5), RATE, ["accompaniment"])) == ["accompaniment"]
+    assert list(separator(wave(0.5), RATE)) == ["vocals", "accompaniment"] == list(separator.offers)
+
+
+def test_the_hook_counts_to_the_end_and_can_cancel(separator: Separator) -> None:
+    calls: list[tuple[int, int | None]] = []
+    separator(wave(70), RATE, ["vocals"], lambda done, total: calls.append((done, total)))
+    assert calls[-1] == (70 * RATE, 70 * RATE)
+    assert len(calls) > 2
+    assert [done for done, _ in calls] == sorted(done for done, _ in calls)
+
+    def stop(done: int, total: int | None) -> None:
+        raise Cancelled("enough")
+
+    with pytest.raises(Cancelled):
+        separator(wave(1), RATE, hook=stop)
+
+
+@pytest.mark.parametrize(
+    "audio, rate, message",
+    [
+        (torch.zeros(2, 0), RATE, "no audio"),
+        (torch.zeros(6, 100), RATE, "one or two channels"),
+        (torch.zeros(100), RATE, "one or two channels"),
+        (torch.full((2, 100), float("nan")), RATE, "NaN"),
+        (torch.full((2, 100), float("inf")), RATE, "infinite"),
+        (torch.zeros(2, 100), 4000, "rate"),
+    ],
+)
+def test_audio_that_cannot_be_separated_is_an_error(separator: Separator, audio: torch.Tensor, rate: int, message: str) -> None:
+    with pytest.raises(AudioError, match=message):
+        separator(audio, rate)
+
+
+def test_an_unknown_stem_or_device_is_an_error(separator: Separator, model) -> None:
+    with pytest.raises(ModelError, match=r"no stem 'tuba'.*vocals"):
+        separator(wave(0.1), RATE, ["tuba"])
+    with pytest.raises(ModelError, match="device"):
+        Separator.load(model, "abacus")
