@@ -155,7 +155,7 @@ def run(separator: Separator, inputs: list[Path], job: Job, quiet: bool) -> int:
             say(f"  turned down by {-result.gain_db:.2f} dB, all stems alike, so that none clips")
         for file in result.files.values():
             print(str(file).encode("utf-8", "backslashreplace").decode("utf-8"), flush=True)
-    if len(tracks) + len(failures) > 1 and (failures or not quiet):
+    if max(len(inputs), len(tracks)) > 1 and (failures or not quiet):
         say(
             f"{len(tracks) - min(len(failures), len(tracks))} of {len(tracks)} songs done"
             + (f", {len(failures)} failed" if failures else "")

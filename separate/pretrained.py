@@ -23,6 +23,7 @@ PACKAGE = Path(__file__).parent
 FOLDERS = (PACKAGE / "shipped", PACKAGE.parent / "pretrained")  # in an installed package, in a checkout
 DEFAULT = "vocals-open"
 MAX_CARD_BYTES = 1 << 20
+MAX_LAYERS = 64
 MAX_NUMBER = 1 << 17  # nothing in an architecture or front-end is larger
 
 
@@ -133,13 +134,21 @@ def _digest(read: Any) -> str:
 
 
 def _network(entries: dict[str, Any]) -> MMDenseNetConfig:
-    bands, full, final = tuple(_path(band) for band in entries["bands"]), _path(entries["full"]), tuple(entries["final"])
+    bands, full, final = tuple(_path(band) for band in entries["bands"]), _path(entries["full"]), _pair(entries["final"])
     return MMDenseNetConfig(**{**entries, "bands": bands, "full": full, "final": final})
 
 
 def _path(entries: dict[str, Any]) -> PathConfig:
-    blocks = tuple(tuple(block) for block in entries["blocks"])
-    return PathConfig(**{**entries, "stem_kernel": tuple(entries["stem_kernel"]), "blocks": blocks})
+    blocks = tuple(_pair(block) for block in entries["blocks"])
+    return PathConfig(**{**entries, "stem_kernel": _pair(entries["stem_kernel"]), "blocks": blocks})
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    """(growth, layers) or (bins, frames): the second is always small."""
+    first, second = value
+    if not isinstance(first, int) or not isinstance(second, int) or first < 1 or not 1 <= second <= MAX_LAYERS:
+        raise ValueError(f"{value} is out of range")
+    return first, second
 
 
 def _small(value: Any) -> Any:

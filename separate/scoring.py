@@ -26,13 +26,12 @@ PROTOCOLS = {
 
 def global_sdr(reference: Wave, estimate: Wave) -> float:
     """10 log10(|s|^2 / |s - e|^2) in dB over all samples and channels; NaN for a silent reference, inf for an exact estimate."""
-    return _ratio(
-        float(np.square(reference, dtype=np.float64).sum()), float(np.square(np.subtract(reference, estimate, dtype=np.float64)).sum())
-    )
+    error = np.subtract(reference, estimate, dtype=np.float64)
+    return _ratio(float(np.square(reference, dtype=np.float64).sum()), float(np.square(error).sum()))
 
 
 def si_sdr(reference: Wave, estimate: Wave) -> float:
-    """Scale-invariant SDR in dB (Le Roux et al. 2019, eq. 5): of the reference scaled to fit the estimate best, all channels as one signal."""
+    """Scale-invariant SDR in dB (Le Roux et al. 2019): the reference is scaled to fit the estimate best; channels as one signal."""
     flat, guess = np.ravel(reference).astype(np.float64), np.ravel(estimate).astype(np.float64)
     energy = float(flat @ flat)
     target = flat * (float(flat @ guess) / energy) if energy else flat

@@ -1,0 +1,178 @@
+import subprocess
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from separate import AudioError
+from separate.audio import AudioReader, Resampler
+from tests.conftest import RATE, sound
+
+
+def read(path: Path, **arguments: float) -> np.ndarray:
+    return np.concatenate(list(AudioReader(path, **arguments).blocks()))
+
+
+def av_write(path: Path, wave: np.ndarray, codec: str, rate: int = RATE, **options: str) -> Path:
+    """Encode with PyAV, title and artist included."""
+    import av
+
+    with av.open(str(path), "w", options=options) as container:
+        container.metadata.update({"title": "Song", "artist": "Singer"})
+        stream = container.add_stream(codec, rate=rate, layout="stereo" if wave.shape[1] == 2 else "mono")
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(wave.T), format="fltp", layout=stream.layout.name)
+        frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
+        fifo = av.AudioFifo()
+        fifo.write(frame)
+        size = stream.codec_context.frame_size or 1024
+        while part := fifo.read(size, partial=True):
+            container.mux(stream.encode(part))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3", "aiff"])
+def test_formats_of_libsndfile_are_read_with_their_tags(tmp_path: Path, suffix: str) -> None:
+    path, wave = tmp_path / f"song.{suffix}", sound(2)
+    with soundfile.SoundFile(path, "w", RATE, 2) as file:
+        file.title, file.artist = "Song", "Singer"
+        for start in range(0, len(wave), 4096):
+            file.write(wave[start : start + 4096])
+    reader = AudioReader(path)
+    assert (reader.rate, reader.channels, reader.samples) == (RATE, 2, len(wave))
+    out = np.concatenate(list(reader.blocks()))
+    assert len(out) == len(wave)
+    assert np.corrcoef(out[:, 0], wave[:, 0])[0, 1] > 0.95
+    if suffix != "aiff":
+        assert reader.tags["title"] == "Song"
+        assert reader.tags["artist"] == "Singer"
+
+
+@pytest.mark.parametrize(
+    "suffix, codec, rate", [("m4a", "aac", RATE), ("mp4", "aac", 48000), ("webm", "libopus", 48000), ("opus", "libopus", 48000)]
+)
+def test_formats_of_ffmpeg_are_read_in_place_and_to_the_end(tmp_path: Path, suffix: str, codec: str, rate: int) -> None:
+    wave = sound(2, rate=rate)
+    path = av_write(tmp_path / f"song.{suffix}", wave, codec, rate)
+    reader = AudioReader(path)
+    out = np.concatenate(list(reader.blocks()))
+    assert (reader.rate, reader.channels) == (rate, 2)
+    assert 0 <= len(out) - len(wave) < 1024
+    lag = np.argmax(np.correlate(out[:20000, 0], wave[200:19800, 0], "valid")) - 200
+    assert lag == 0
+    if suffix in ("m4a", "mp4"):
+        assert reader.tags["title"] == "Song"
+
+
+def test_the_content_decides_not_the_name(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "song.wav", sound(1), RATE)
+    disguised = (tmp_path / "song.wav").rename(tmp_path / "song.mp3")
+    assert len(read(disguised)) == RATE
+
+
+@pytest.mark.parametrize("suffix", ["wav", "mp3", "m4a"])
+def test_a_part_is_the_same_as_that_part_of_the_whole(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"song.{suffix}"
+    if suffix == "m4a":
+        av_write(path, sound(4), "aac")
+    else:
+        soundfile.write(path, sound(4), RATE)
+    whole = read(path)
+    part = AudioReader(path, start=1.25, duration=1.5)
+    assert part.samples == round(1.5 * RATE)
+    first = round(1.25 * RATE)
+    np.testing.assert_array_equal(np.concatenate(list(part.blocks())), whole[first : first + round(1.5 * RATE)])
+    assert len(read(path, start=3.0, duration=100)) == len(whole) - 3 * RATE
+
+
+@pytest.mark.parametrize("rate", [8000, 22050, 48000, 96000, 192000])
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"])
+def test_any_rate_and_sample_format(tmp_path: Path, rate: int, subtype: str) -> None:
+    wave = sound(0.1, 1, rate)
+    soundfile.write(tmp_path / "a.wav", wave, rate, subtype=subtype)
+    out = read(tmp_path / "a.wav")
+    np.testing.assert_allclose(out, wave, atol=1e-2 if subtype == "PCM_U8" else 1e-4)
+
+
+def test_float_beyond_full_scale_is_kept(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", 3 * sound(0.1), RATE, subtype="FLOAT")
+    np.testing.assert_array_equal(read(tmp_path / "a.wav"), 3 * sound(0.1))
+
+
+def test_a_wav_that_was_piped_and_does_not_know_its_length_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, sound(1), RATE)
+    data = bytearray(path.read_bytes())
+    data[4:8] = data[40:44] = b"\xff\xff\xff\xff"
+    path.write_bytes(data)
+    assert len(read(path)) == RATE
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3", "m4a", "aiff"])
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.9, 0.99])
+def test_a_truncated_file_is_an_error(tmp_path: Path, suffix: str, share: float) -> None:
+    path = tmp_path / f"song.{suffix}"
+    if suffix == "m4a":
+        av_write(path, sound(5), "aac", movflags="faststart")
+    else:
+        wave = sound(5)
+        with soundfile.SoundFile(path, "w", RATE, 2) as file:
+            for start in range(0, len(wave), 4096):
+                file.write(wave[start : start + 4096])
+    data = path.read_bytes()
+    path.write_bytes(data[: int(share * len(data))])
+    with pytest.raises(AudioError, match=r"truncated|damaged"):
+        read(path)
+
+
+def test_what_is_no_audio_is_an_error(tmp_path: Path) -> None:
+    cases = {
+        "missing.wav": None,
+        "text.mp3": b"This is not music.\n" * 100,
+        "empty.wav": b"",
+        "headeronly.wav": b"RIFF\x24\x00\x00\x00WAVEfmt ",
+        "id3.mp3": b"ID3\x03\x00",
+    }
+    for name, content in cases.items():
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+        with pytest.raises(AudioError, match=name) as caught:
+            read(tmp_path / name)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(AudioError, match="folder"):
+        read(tmp_path)
+
+
+def test_no_samples_many_channels_and_nan_are_errors(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "none.wav", np.zeros((0, 2)), RATE)
+    soundfile.write(tmp_path / "six.wav", np.zeros((100, 6)), RATE)
+    bad = sound(2)
+    bad[RATE, 1] = np.nan
+    soundfile.write(tmp_path / "nan.wav", bad, RATE, subtype="FLOAT")
+    soundfile.write(tmp_path / "slow.wav", sound(0.1), 4000)
+    for name, message in [("none", "no audio"), ("six", "6 channels"), ("nan", r"NaN or infinite\) at 1\.000 s"), ("slow", "4000 Hz")]:
+        with pytest.raises(AudioError, match=message):
+            read(tmp_path / f"{name}.wav")
+    with pytest.raises(AudioError, match="before the start"):
+        soundfile.write(tmp_path / "short.wav", sound(1), RATE)
+        read(tmp_path / "short.wav", start=5.0)
+
+
+def test_reading_needs_no_ffmpeg_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = av_write(tmp_path / "song.m4a", sound(1), "aac")
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(subprocess, "Popen", None)
+    assert len(read(path)) >= RATE
+
+
+@pytest.mark.parametrize("rates", [(44100, 48000), (8000, 44100), (192000, 44100), (44100, 44100)])
+def test_resampling_in_pieces_equals_resampling_at_once(rates: tuple[int, int]) -> None:
+    import soxr
+
+    wave = sound(1.0, rate=rates[0])
+    resampler = Resampler(*rates, channels=2)
+    pieces = [resampler.push(wave[start : start + 1000]) for start in range(0, len(wave), 1000)]
+    pieces.append(resampler.push(wave[:0], last=True))
+    np.testing.assert_allclose(np.concatenate(pieces), soxr.resample(wave, *rates), atol=1e-4)

@@ -1,0 +1,162 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from typer.testing import CliRunner
+
+import separate
+from separate.cli import app
+from tests.conftest import RATE, sound
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def run(*arguments: object) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_a_song_goes_in_and_its_vocals_come_out(song: Path, model: Path) -> None:
+    status, out, err = run(song, "--stem", "vocals", "--model", model)
+    assert status == 0
+    assert out == "separated/tiny/song/vocals.wav\n"
+    assert soundfile.info("separated/tiny/song/vocals.wav").frames == 3 * RATE
+    assert "times real time" in err
+    assert not Path("separated/tiny/song/accompaniment.wav").exists()
+
+
+def test_all_options_reach_the_files(song: Path, model: Path) -> None:
+    options = ["--stem", "vocals", "--stem", "accompaniment", "-o", "out", "--format", "flac", "--subtype", "24"]
+    options += ["--name", "{track} {stem}.{ext}", "--start", "1", "--duration", "0.5", "--quiet", "--device", "cpu"]
+    status, out, err = run(song, "--model", model, *options)
+    assert (status, out, err) == (0, "", "")
+    info = soundfile.info("out/song vocals.flac")
+    assert (info.frames, info.subtype) == (RATE // 2, "PCM_24")
+    assert Path("out/song accompaniment.flac").exists()
+
+
+def test_a_bad_file_does_not_stop_the_others(song: Path, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.mp3").write_text("not music\n" * 50)
+    status, out, err = run(tmp_path / "text.mp3", song, "missing.wav", "--model", model, "--stem", "vocals")
+    assert status == 1
+    assert out == "separated/tiny/song/vocals.wav\n"
+    assert [line for line in err.splitlines() if line.startswith("separate: ")] == [
+        f"separate: {tmp_path / 'text.mp3'}: is not an audio file that can be read, or is damaged",
+        "separate: missing.wav: No such file or directory",
+    ]
+    assert "1 of 3 songs done, 2 failed" in err
+
+
+def test_existing_results_are_kept_unless_told(song: Path, model: Path) -> None:
+    assert run(song, "--model", model, "-q")[0] == 0
+    assert run(song, "--model", model, "-q")[0] == 1
+    assert run(song, "--model", model, "--skip-existing")[0] == 0
+    assert run(song, "--model", model, "--overwrite", "-q")[0] == 0
+
+
+def test_two_songs_of_one_name_do_not_overwrite_each_other(tmp_path: Path, model: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        soundfile.write(tmp_path / folder / "song.wav", sound(0.2), RATE)
+    status, _, err = run("a/song.wav", "b/song.wav", "--model", model, "--overwrite")
+    assert status == 1
+    assert "b/song.wav: would be written to" in err
+
+
+def wrong_inputs(tmp_path: Path) -> dict[str, Path]:
+    wave = sound(1)
+    soundfile.write(tmp_path / "none.wav", wave[:0], RATE)
+    soundfile.write(tmp_path / "six.wav", np.zeros((100, 6)), RATE)
+    bad = wave.copy()
+    bad[5] = np.nan
+    soundfile.write(tmp_path / "nan.wav", bad, RATE, subtype="FLOAT")
+    soundfile.write(tmp_path / "cut.mp3", sound(5), RATE)
+    (tmp_path / "cut.mp3").write_bytes((tmp_path / "cut.mp3").read_bytes()[:20000])
+    (tmp_path / "text.mp3").write_text("not music\n" * 50)
+    return {name: tmp_path / name for name in ("none.wav", "six.wav", "nan.wav", "cut.mp3", "text.mp3", "missing.wav")}
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("none.wav", "holds no audio"),
+        ("six.wav", "has 6 channels"),
+        ("nan.wav", "not numbers"),
+        ("cut.mp3", "truncated"),
+        ("text.mp3", "not an audio file"),
+        ("missing.wav", "No such file"),
+    ],
+)
+def test_wrong_input_gives_one_line_and_no_file(tmp_path: Path, model: Path, name: str, message: str) -> None:
+    status, out, err = run(wrong_inputs(tmp_path)[name], "--model", model)
+    assert (status, out) == (1, "")
+    assert err.count("\n") == 1 and message in err and name in err
+    assert not [path for path in Path("separated").rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--stem", "tuba"], "no stem 'tuba'"),
+        (["--model", "nonsense"], "no model 'nonsense'"),
+        (["--format", "mp3", "--subtype", "24"], "mp3 has no subtypes"),
+        (["--name", "x.wav"], "template"),
+        (["-o", "in_the_way/out"], "cannot be written"),
+    ],
+)
+def test_wrong_options_give_one_line(song: Path, model: Path, options: list[str], message: str) -> None:
+    Path("in_the_way").write_text("")
+    status, out, err = run(song, "--model", model, *options)
+    assert (status, out) == (1, "")
+    assert err.count("\n") == 1 and message in err
+
+
+def test_wrong_usage_is_status_2(song: Path) -> None:
+    assert run()[0] == 2
+    assert run(song, "--overwrite", "--skip-existing")[0] == 2
+    assert run(song, "--format", "aac")[0] == 2
+
+
+def test_corrupt_weights_are_one_line(song: Path, model: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "card.json").write_bytes((model / "card.json").read_bytes())
+    data = bytearray((model / "model.safetensors").read_bytes())
+    data[-5] ^= 1
+    (broken / "model.safetensors").write_bytes(data)
+    status, _, err = run(song, "--model", broken)
+    assert status == 1
+    assert err.count("\n") == 1 and "sha256" in err
+
+
+def test_models_and_version_can_be_listed() -> None:
+    assert run("--version")[1] == f"{separate.__version__}\n"
+    cards = json.loads(run("--list-models", "--json")[1])
+    for card in cards:
+        assert {"name", "licence", "sources", "scores", "sha256"} <= set(card)
+    assert run("--list-models")[1].count("\n") == len(cards)
+
+
+def test_help_answers_without_loading_torch() -> None:
+    code = "import sys; sys.argv = ['separate', '--help']\nfrom separate.cli import main\n"
+    code += "try: main()\nfinally: assert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "--skip-existing" in done.stdout
+
+
+def test_the_checkout_runs_without_being_installed(song: Path, model: Path) -> None:
+    command = [sys.executable, str(ROOT / "cli.py"), str(song), "--stem", "vocals", "--model", str(model)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "separated/tiny/song/vocals.wav\n"
