@@ -1,0 +1,55 @@
+import numpy as np
+import pytest
+from scipy import signal
+
+from separate.augment import waveform
+from tests.conftest import RATE, sound
+
+TRANSFORMS = {
+    "change_speed": lambda wave, rng: waveform.change_speed(wave, 1.1, len(wave)),
+    "flip": waveform.flip,
+    "equalise": lambda wave, rng: waveform.equalise(wave, rng, RATE, 4.0),
+    "room": lambda wave, rng: waveform.room(wave, rng, RATE),
+    "low_pass": lambda wave, rng: waveform.low_pass(wave, 12000, RATE),
+}
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_transforms_are_linear_so_a_mixture_stays_the_sum(name: str) -> None:
+    a, b = sound(1, seed=1), 0.5 * sound(1, seed=2)
+    out_a, out_b, out_sum = (TRANSFORMS[name](wave, np.random.default_rng(5)) for wave in (a, b, a + b))
+    assert out_a.shape == a.shape
+    np.testing.assert_allclose(out_a + out_b, out_sum, atol=2e-4)
+    if name != "flip":
+        assert np.abs(out_a - a).max() > 1e-3
+
+
+def test_limiting_holds_the_peak_with_one_gain() -> None:
+    wave = 2 * sound(1)
+    gain = waveform.limiter_gain(wave, 0.5)
+    assert gain.shape == (len(wave), 1) and gain.min() > 0 and gain.max() <= 1
+    assert np.abs(wave * gain).max() <= 0.5 * 1.01
+    np.testing.assert_array_equal(waveform.limiter_gain(0.1 * wave, 0.5), 1)
+
+
+def test_low_pass_removes_what_is_above() -> None:
+    frequencies, power = signal.welch(waveform.low_pass(sound(2), 10000, RATE)[:, 0], RATE, nperseg=4096)
+    below, above = power[(frequencies > 5000) & (frequencies < 9500)].mean(), power[frequencies > 10800].mean()
+    assert above < 1e-4 * below
+
+
+def test_speed_moves_the_pitch() -> None:
+    tone = np.sin(2 * np.pi * 1000 * np.arange(RATE) / RATE)[:, None].astype(np.float32)
+    faster = waveform.change_speed(tone, 1.1, RATE)
+    spectrum = np.abs(np.fft.rfft(faster[:30000, 0] * np.hanning(30000)))
+    assert np.argmax(spectrum) * RATE / 30000 == pytest.approx(1100, abs=2)
+    assert not faster[int(RATE / 1.1) + 100 :].any()
+
+
+def test_level_counts_only_what_sounds() -> None:
+    wave = np.full((RATE, 2), 0.1, dtype=np.float32)
+    assert waveform.level(wave) == pytest.approx(-20)
+    half = wave.copy()
+    half[RATE // 2 :] = 0
+    assert waveform.level(half) == pytest.approx(-20, abs=0.5)
+    assert waveform.level(np.zeros((RATE, 2), dtype=np.float32)) == -np.inf

@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+import torch
+
+from separate.augment.waveform import level
+from separate.data.mixer import MixConfig, RandomMixes, Segments
+from separate.data.stems import Song, find_songs
+from tests.conftest import RATE
+from tests.songs import made_up_song
+
+
+@pytest.fixture(scope="module")
+def songs(tmp_path_factory: pytest.TempPathFactory) -> list[Song]:
+    root = tmp_path_factory.mktemp("songs")
+    made_up_song(root / "album" / "one", seed=1)
+    made_up_song(root / "album" / "two", seed=2)
+    made_up_song(root / "voices" / "three", stems=("vocals",), seed=3)
+    made_up_song(root / "bands" / "four", stems=("drums", "bass", "other"), seed=4)
+    made_up_song(root / "finished" / "five", stems=("accompaniment",), seed=5)
+    return find_songs(root, RATE)
+
+
+def test_examples_have_targets_and_the_rest(songs: list[Song]) -> None:
+    mixes = RandomMixes(songs, ["vocals", "drums"], 20000, 20, seed=0)
+    assert len(mixes) == 20
+    for example in mixes:
+        assert example.shape == (3, 2, 20000) and example.dtype == torch.float32
+        assert example.isfinite().all()
+        assert example.abs().max() > 1e-3
+
+
+def test_the_same_seed_gives_the_same_examples_in_any_order(songs: list[Song]) -> None:
+    first, second = (RandomMixes(songs, ["vocals"], 20000, 8, seed=7) for _ in range(2))
+    for index in (5, 0, 3):
+        assert torch.equal(first[index], second[index])
+    assert not torch.equal(first[0], first[1])
+    assert not torch.equal(first[0], RandomMixes(songs, ["vocals"], 20000, 8, seed=8)[0])
+
+
+def test_an_epoch_ends(songs: list[Song]) -> None:
+    with pytest.raises(IndexError):
+        RandomMixes(songs, ["vocals"], 2000, 3, seed=0)[3]
+
+
+def test_some_examples_have_no_vocals_and_levels_vary_as_configured(songs: list[Song]) -> None:
+    config = MixConfig(no_vocals_share=0.3, song_share=0, vocals_db=(-6.0, 0.0), second_voice_share=0, limiter_share=0, low_pass_share=0)
+    ratios = []
+    for example in RandomMixes(songs, ["vocals"], 20000, 60, 0, config):
+        vocals, rest = (level(row.T.numpy()) for row in example)
+        ratios.append(vocals - rest)
+    silent = sum(ratio == -np.inf for ratio in ratios)
+    assert 8 <= silent <= 30
+    assert np.median([ratio for ratio in ratios if np.isfinite(ratio)]) == pytest.approx(-6.0, abs=0.5)
+
+
+def test_source_weights_choose_sources(songs: list[Song]) -> None:
+    mixes = RandomMixes(songs, ["vocals"], 2000, 1, 0, MixConfig(source_weights={"album/vocals": 0.0}))
+    rng = np.random.default_rng(0)
+    assert {mixes._draw("vocals", rng).name for _ in range(50)} == {"three"}
+    assert {mixes._draw("drums", rng).source for _ in range(50)} == {"album", "bands"}
+
+
+def test_finished_music_is_no_backing_where_drums_are_a_target(songs: list[Song]) -> None:
+    assert "finished" in RandomMixes(songs, ["vocals"], 2000, 1, 0).pools["backing"]
+    assert "finished" not in RandomMixes(songs, ["drums"], 2000, 1, 0).pools["backing"]
+
+
+def test_a_target_nobody_has_is_an_error(songs: list[Song]) -> None:
+    with pytest.raises(ValueError, match="no song has a stem named tuba"):
+        RandomMixes(songs, ["tuba"], 2000, 1, 0)
+
+
+def test_segments_cover_a_song_once(songs: list[Song]) -> None:
+    segments = Segments(songs[:1], ["vocals"], 30000)
+    pieces = [rows for _, rows in segments]
+    whole = torch.cat(pieces, dim=-1)[0, :, : songs[0].samples]
+    np.testing.assert_array_equal(whole.T.numpy(), songs[0].read("vocals", 0, songs[0].samples))

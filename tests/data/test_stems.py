@@ -1,0 +1,55 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from separate import AudioError
+from separate.data.stems import find_songs, open_song, segment
+from tests.conftest import RATE, sound
+from tests.songs import made_up_song
+
+
+def test_songs_are_found_with_their_source(tmp_path: Path) -> None:
+    made_up_song(tmp_path / "album" / "one")
+    made_up_song(tmp_path / "other album" / "two", stems=("accompaniment",))
+    (tmp_path / "album" / "notes.txt").write_text("not a song")
+    songs = find_songs(tmp_path, RATE)
+    assert [(song.source, song.name, sorted(song.files)) for song in songs] == [
+        ("album", "one", ["bass", "drums", "other", "vocals"]),
+        ("other album", "two", ["accompaniment"]),
+    ]
+    assert songs[0].samples == 4 * RATE
+
+
+def test_a_clip_is_what_stands_there_and_silence_after_the_end(tmp_path: Path) -> None:
+    song = open_song(made_up_song(tmp_path / "a" / "one", 1.0, ("vocals",)))
+    assert song is not None
+    whole, _ = soundfile.read(song.files["vocals"], dtype="float32")
+    np.testing.assert_array_equal(song.read("vocals", 1000, 500), whole[1000:1500])
+    tail = song.read("vocals", RATE - 10, 30)
+    np.testing.assert_array_equal(tail[:10], whole[-10:])
+    assert tail.shape == (30, 2) and not tail[10:].any()
+
+
+def test_a_segment_is_targets_and_all_the_rest(tmp_path: Path) -> None:
+    song = open_song(made_up_song(tmp_path / "a" / "one", 1.0))
+    assert song is not None
+    rows = segment(song, ("vocals", "drums"), 100, 200)
+    np.testing.assert_array_equal(rows[0], song.read("vocals", 100, 200))
+    np.testing.assert_allclose(rows[2], song.read("bass", 100, 200) + song.read("other", 100, 200), atol=1e-7)
+
+
+def test_stems_that_do_not_fit_together_are_an_error(tmp_path: Path) -> None:
+    folder = made_up_song(tmp_path / "a" / "one")
+    soundfile.write(folder / "bass.wav", sound(1.0), RATE)
+    with pytest.raises(AudioError, match="differ in length"):
+        open_song(folder)
+
+
+def test_no_songs_or_another_rate_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(AudioError, match="no folder"):
+        find_songs(tmp_path, RATE)
+    made_up_song(tmp_path / "a" / "one", 1.0)
+    with pytest.raises(AudioError, match="44100 Hz"):
+        find_songs(tmp_path, 48000)

@@ -1,0 +1,56 @@
+import pytest
+import torch
+
+from separate.losses.spectrogram import PhaseAwareL1, SpectrogramL2
+
+SHAPE = (3, 2, 2, 33, 10)
+
+
+def spectra() -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    target = torch.randn(*SHAPE, dtype=torch.complex64, generator=generator)
+    return target, target.sum(1, keepdim=True) + 0.3 * torch.randn(3, 1, 2, 33, 10, dtype=torch.complex64, generator=generator)
+
+
+def test_l2_is_the_written_out_mean() -> None:
+    target, mixture = spectra()
+    estimate = torch.rand(SHAPE, generator=torch.Generator().manual_seed(1))
+    expected = 0.0
+    for i in range(3):
+        error = sum(float((estimate[i, s] - target[i, s].abs()).square().mean()) for s in range(2)) / 2
+        expected += error / float(mixture[i].abs().square().mean()) / 3
+    assert float(SpectrogramL2()(estimate, target, mixture)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_phase_aware_l1_is_the_written_out_mean() -> None:
+    target, mixture = spectra()
+    estimate = torch.rand(SHAPE, generator=torch.Generator().manual_seed(1))
+    phase = torch.exp(1j * mixture.angle())
+    expected = sum(float((estimate[i] * phase[i] - target[i]).abs().mean() / mixture[i].abs().mean()) for i in range(3)) / 3
+    assert float(PhaseAwareL1()(estimate, target, mixture)) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("loss", [SpectrogramL2(), PhaseAwareL1()])
+def test_losses_do_not_depend_on_the_level(loss: torch.nn.Module) -> None:
+    target, mixture = spectra()
+    estimate = torch.rand(SHAPE)
+    plain, loud = loss(estimate, target, mixture), loss(100 * estimate, 100 * target, 100 * mixture)
+    torch.testing.assert_close(plain, loud, rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("loss", [SpectrogramL2(), PhaseAwareL1()])
+def test_a_perfect_estimate_is_free_and_silence_has_a_finite_gradient(loss: torch.nn.Module) -> None:
+    target, _ = spectra()
+    mixture = target[:, :1]
+    assert float(loss(mixture.abs(), mixture, mixture)) < 1e-3
+    estimate = torch.zeros(SHAPE, requires_grad=True)
+    loss(estimate, torch.zeros_like(target), torch.zeros_like(mixture)).backward()
+    assert estimate.grad.isfinite().all()
+
+
+def test_the_phase_aware_optimum_is_the_projection() -> None:
+    """Where target and mixture are in quadrature, silence is the best magnitude; the magnitude loss wants the target's."""
+    target, mixture = torch.full((1, 1, 1, 1, 1), 1j), torch.ones(1, 1, 1, 1, 1, dtype=torch.complex64)
+    silence, full = torch.zeros(1, 1, 1, 1, 1), torch.ones(1, 1, 1, 1, 1)
+    assert PhaseAwareL1()(silence, target, mixture) < PhaseAwareL1()(full, target, mixture)
+    assert SpectrogramL2()(silence, target, mixture) > SpectrogramL2()(full, target, mixture)

@@ -1,0 +1,106 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from recipes.opencorpus import bands, catalogue, desk, recorded, singing
+from recipes.opencorpus.build import summarise
+from separate.data.stems import find_songs
+from tests.conftest import RATE, sound
+
+
+def syllable_string(seconds: float = 2.0, pitch: float = 220.0) -> np.ndarray:
+    """[samples, 1]: syllables at a steady pitch, a harmonic buzz with gaps of 100 ms every half second."""
+    time = np.arange(int(seconds * RATE)) / RATE
+    buzz = sum(np.sin(2 * np.pi * pitch * k * time) / k for k in range(1, 20))
+    return (0.2 * buzz * (time % 0.9 < 0.8)).astype(np.float32)[:, None]
+
+
+def write(path: Path, wave: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, wave, RATE)
+
+
+def test_songs_are_stored_whole_at_one_gain_with_their_licence(tmp_path: Path) -> None:
+    stems = {"vocals": 2 * sound(1), "drums": sound(1, seed=1)}
+    catalogue.write_song(tmp_path / "waivops" / "song", stems, catalogue.SOURCES["waivops"])
+    (song,) = find_songs(tmp_path, RATE)
+    gain = 0.98 / np.abs(stems["vocals"]).max()
+    np.testing.assert_allclose(song.read("drums", 0, RATE), stems["drums"] * gain, atol=1e-4)
+    facts = json.loads((tmp_path / "waivops" / "song" / "song.json").read_text())
+    assert (facts["licence"], facts["licence_class"]) == ("CC-BY-4.0", "open")
+    assert facts["minutes"]["vocals"] == pytest.approx(1 / 60, abs=0.01)
+    assert summarise(tmp_path)[0]["songs"] == 1
+    with pytest.raises(ValueError, match="unequal"):
+        catalogue.write_song(tmp_path / "x", {"vocals": sound(1), "bass": sound(2)}, catalogue.SOURCES["waivops"])
+    with pytest.raises(ValueError, match="not a stem"):
+        catalogue.write_song(tmp_path / "x", {"tuba": sound(1)}, catalogue.SOURCES["waivops"])
+
+
+def test_share_alike_sources_are_marked() -> None:
+    marked = {name for name, source in catalogue.SOURCES.items() if source.licence_class != "open"}
+    assert marked == {"voices_alys", "voices_ibuki", "voices_solfege"}
+    assert all("GPL" in catalogue.SOURCES[name].licence for name in marked)
+
+
+def test_validation_songs_go_to_valid_and_nothing_of_them_to_train(tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus"
+    for number, song in enumerate((*recorded.VALIDATION_SONGS, "lithium")):
+        for stem in ("vocals", "drums"):
+            write(corpus / "everything_is_free" / song / f"{stem}.ogg", sound(1, seed=number))
+    write(corpus / "everything_is_free" / "lithium" / "bass.ogg", np.zeros((RATE, 2)))
+    found = {(split, song): sorted(stems) for split, song, stems in recorded.album(corpus)}
+    assert found == {
+        ("valid", "potassium"): ["drums", "vocals"],
+        ("valid", "sodium"): ["drums", "vocals"],
+        ("train", "lithium"): ["drums", "vocals"],  # the silent bass is left out
+    }
+
+
+def test_a_syllable_string_is_made_to_sing_a_melody(tmp_path: Path) -> None:
+    pyworld = pytest.importorskip("pyworld")
+    write(tmp_path / "corpus" / "voices" / "yuki" / "00.ogg", syllable_string(6.0))
+    singing.build_singing(tmp_path / "corpus", tmp_path / "out", ["yuki"], takes=1, seed=3)
+    (song,) = find_songs(tmp_path / "out", RATE)
+    wave = song.read("vocals", 0, song.samples)
+    f0, _ = pyworld.dio(wave.mean(1).astype(np.float64), RATE)
+    sung = 12 * np.log2(f0[f0 > 0] / 220)
+    assert (f0 > 0).mean() > 0.3
+    assert np.percentile(sung, 90) - np.percentile(sung, 10) > 1.5  # semitones: no longer one pitch
+    before = (tmp_path / "out" / "voices_yuki" / "00_take0" / "vocals.wav").stat().st_mtime_ns
+    singing.build_singing(tmp_path / "corpus", tmp_path / "out", ["yuki"], takes=1, seed=3)
+    assert (tmp_path / "out" / "voices_yuki" / "00_take0" / "vocals.wav").stat().st_mtime_ns == before
+
+
+def test_a_missing_voice_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="yuki"):
+        singing.build_singing(tmp_path, tmp_path / "out", ["yuki"], 1, 0)
+
+
+def test_midi_is_split_into_drums_bass_and_other_without_imitated_voices() -> None:
+    mido = pytest.importorskip("mido")
+    midi = mido.MidiFile(ticks_per_beat=480)
+    for channel, program in ((0, 30), (1, 33), (2, 52), (9, 0)):  # guitar, bass, choir, drums
+        track = mido.MidiTrack()
+        track.append(mido.Message("program_change", channel=channel, program=program))
+        track.append(mido.Message("note_on", channel=channel, note=40 + channel, velocity=90))
+        track.append(mido.Message("note_off", channel=channel, note=40 + channel, time=480))
+        midi.tracks.append(track)
+    stems = bands.split_midi(midi, np.random.default_rng(0))
+    channels = {name: {m.channel for m in stem.tracks[0] if m.type == "note_on"} for name, stem in stems.items()}
+    assert channels == {"drums": {9}, "bass": {1}, "other": {0}}
+    assert all(abs(stem.length - 0.5) < 0.1 for stem in stems.values())
+
+
+def test_the_desk_keeps_length_and_peak_where_it_says_so() -> None:
+    wave, rng = sound(1).astype(np.float64), np.random.default_rng(0)
+    assert np.abs(desk.saturate(wave, 3.0)).max() == pytest.approx(np.abs(wave).max())
+    assert np.abs(desk.compress(10 * wave, 4, -20)).max() < np.abs(10 * wave).max()
+    for out in (
+        desk.room(wave, rng, 0.5, -12),
+        desk.echo(wave, 0.2, -12),
+        desk.shelve_and_peak(wave, rng, 80, (1000, 2000), (3, 6)),
+    ):
+        assert out.shape == wave.shape and np.isfinite(out).all() and not np.allclose(out, wave)

@@ -1,0 +1,128 @@
+import csv
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from recipes import export
+from recipes.train import main
+from separate import AudioError, Separator
+from separate.data.module import StemsData
+from separate.tasks.separation import SeparationTask
+from tests.conftest import RATE, tiny_config
+from tests.songs import made_up_song
+
+RECIPE = Path(__file__).parent.parent.parent / "recipes" / "opencorpus" / "vocals.yaml"
+
+
+def listed(value):
+    """Tuples as lists, for YAML."""
+    if isinstance(value, dict):
+        return {key: listed(entry) for key, entry in value.items()}
+    return [listed(entry) for entry in value] if isinstance(value, (tuple, list)) else value
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The shipped recipe on a tiny network and made-up songs: its arguments."""
+    root = tmp_path_factory.mktemp("recipe")
+    for split, seed in (("train", 1), ("train", 2), ("valid", 3)):
+        made_up_song(root / "data" / split / "album" / f"song{seed}", 3.0, seed=seed)
+    settings = yaml.safe_load(RECIPE.read_text())
+    settings["model"]["network"] = listed(asdict(tiny_config()))
+    settings["model"]["front_end"] = {"n_fft": 512, "hop_length": 256}
+    settings["data"]["init_args"].update(root=str(root / "data"), samples=8192, examples=16, batch_size=4, workers=0)
+    settings["trainer"].update(max_epochs=2, default_root_dir=str(root / "run"), log_every_n_steps=1, enable_progress_bar=False)
+    for logger in settings["trainer"]["logger"]:
+        logger["init_args"]["save_dir"] = str(root / "run")
+    settings["trainer"]["callbacks"][-1]["init_args"]["dirpath"] = str(root / "run" / "checkpoints")
+    (root / "recipe.yaml").write_text(yaml.safe_dump(settings))
+    return ["fit", "--config", str(root / "recipe.yaml")]
+
+
+@pytest.fixture(scope="module")
+def trained(recipe: list[str]) -> Path:
+    main(recipe)
+    return Path(recipe[2]).parent
+
+
+def test_the_recipe_trains_validates_logs_and_checkpoints(trained: Path) -> None:
+    rows = list(csv.DictReader((trained / "run" / "csv" / "version_0" / "metrics.csv").open()))
+    losses = [float(row["train/loss"]) for row in rows if row.get("train/loss")]
+    assert len(losses) == 8 and losses[-1] < losses[0]
+    scores = [float(row["valid/sdr_vocals"]) for row in rows if row.get("valid/sdr_vocals")]
+    assert len(scores) == 2
+    shares = [float(row["train/wait_share"]) for row in rows if row.get("train/wait_share")]
+    assert all(0 <= share < 1 for share in shares) and len(shares) == 2
+    assert (trained / "run" / "checkpoints" / "last.ckpt").is_file()
+    assert list((trained / "run" / "tensorboard").rglob("events*"))
+
+
+def test_training_resumes_where_it_stopped(trained: Path, recipe: list[str]) -> None:
+    checkpoint = trained / "run" / "checkpoints" / "last.ckpt"
+    assert torch.load(checkpoint, weights_only=True)["global_step"] == 8
+    main(
+        [
+            *recipe,
+            "--ckpt_path",
+            str(checkpoint),
+            "--trainer.max_epochs",
+            "3",
+            "--trainer.callbacks.init_args.dirpath",
+            str(trained / "more"),
+        ]
+    )
+    assert torch.load(trained / "more" / "last.ckpt", weights_only=True)["global_step"] == 12
+
+
+def test_a_checkpoint_becomes_a_model_that_separates(trained: Path, recipe: list[str], tmp_path: Path) -> None:
+    notes = {"name": "new", "description": "d", "licence": "MIT", "sources": [], "training": {}, "scores": []}
+    (tmp_path / "notes.json").write_text(json.dumps(notes))
+    checkpoint = trained / "run" / "checkpoints" / "last.ckpt"
+    export.main([str(checkpoint), recipe[2], str(tmp_path / "notes.json"), str(tmp_path / "new")])
+    separator = Separator.load(tmp_path / "new", "cpu")
+    assert separator.offers == ("vocals", "accompaniment")
+    assert separator(torch.randn(2, 5000), RATE)["vocals"].shape == (2, 5000)
+    averaged = torch.load(checkpoint, weights_only=True)["state_dict"]["network.head.weight"]
+    torch.testing.assert_close(separator.network.head.weight, averaged, check_stride=False)
+
+
+def test_two_processes_train_together(recipe: list[str], tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    arguments = ["--trainer.strategy", "ddp", "--trainer.devices", "2", "--trainer.accelerator", "cpu", "--trainer.max_epochs", "1"]
+    arguments += ["--trainer.callbacks.init_args.dirpath", str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "-m", "recipes.train", *recipe, *arguments], cwd=RECIPE.parent.parent.parent, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 2  # four batches, two processes
+
+
+def test_bfloat16_trains(recipe: list[str], tmp_path: Path) -> None:
+    main(
+        [*recipe, "--trainer.precision", "bf16-mixed", "--trainer.max_epochs", "1", "--trainer.callbacks.init_args.dirpath", str(tmp_path)]
+    )
+    weights = torch.load(tmp_path / "last.ckpt", weights_only=True)["state_dict"]
+    assert all(tensor.isfinite().all() for tensor in weights.values())
+
+
+def test_training_can_start_from_a_model(model: Path) -> None:
+    task = SeparationTask(["vocals"], tiny_config(), initial_weights=model / "model.safetensors")
+    torch.testing.assert_close(task.network.head.weight, Separator.load(model).network.head.weight, check_stride=False)
+
+
+def test_songs_to_validate_on_are_never_trained_on(tmp_path: Path) -> None:
+    for split in ("train", "valid"):
+        made_up_song(tmp_path / split / "album" / "song", 1.0)
+    with pytest.raises(AudioError, match="in train and in valid: song"):
+        StemsData(tmp_path, ["vocals"]).setup("fit")
+
+
+def test_an_unknown_network_is_refused() -> None:
+    with pytest.raises(ValueError, match="no network named huge"):
+        SeparationTask(["vocals"], "huge")
