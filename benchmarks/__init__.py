@@ -1,1 +1,1 @@
-"""Side-by-side measurements."""
+"""Side-by-side measurements that anyone can run again: each prints a table."""
