@@ -107,9 +107,7 @@ def main() -> None:
         spent, memory = alone(streamed, path, minutes)
         print(f"{minutes:>17}{spent:>11.1f}{memory:>10.0f}", flush=True)
     (reached, peak, cost), _ = alone(peak_share)
-    print(
-        f"\nnetwork: {cost:.2f} GFLOP a second of audio, {reached:.0f} of {peak:.0f} GFLOP/s: {reached / peak:.0%} of matrix products' speed"
-    )
+    print(f"\nnetwork: {cost:.2f} GFLOP a second of audio, at {reached:.0f} GFLOP/s, {reached / peak:.0%} of what matrix products reach")
     with tempfile.TemporaryDirectory() as folder:
         clips = {seconds: Path(folder) / f"{seconds}.wav" for seconds in (10, 180)}
         for seconds, clip in clips.items():

@@ -7,8 +7,10 @@ FFmpeg inside. What a file is decides its content, not its name. Blocks are floa
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -45,6 +47,8 @@ class AudioReader:
         try:
             if path.is_dir():
                 raise AudioError(f"{path}: is a folder")
+            if path.exists() and not path.is_file():
+                raise AudioError(f"{path}: is not a file")
             if path.stat().st_size == 0:
                 raise AudioError(f"{path}: is empty")
             if missing := truncation(path):
@@ -117,7 +121,7 @@ class AudioReader:
                     raise AudioError(f"{self.path}: holds no audio")
                 stream = container.streams.audio[0]
                 self.rate, self.channels = stream.rate or 0, stream.channels
-                self._seconds = container.duration / 1e6 if container.duration else None
+                self._seconds = _seconds(stream, container.duration)
                 exact = stream.duration is not None and stream.time_base is not None and stream.time_base * self.rate == 1
                 self._length = int(stream.duration or 0) if exact else None
                 found = {**container.metadata, **stream.metadata}
@@ -155,6 +159,15 @@ def truncation_unknown(path: Path) -> bool:
     with path.open("rb") as file:
         head = file.read(1 << 20)
     return not (b"Xing" in head or b"Info" in head)
+
+
+def _seconds(stream: Any, whole: int | None) -> float | None:
+    """How long a stream says it is: itself, in a Matroska tag (h:mm:ss), or as the longest in a container of `whole` microseconds."""
+    if stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base)
+    if match := re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", stream.metadata.get("DURATION", "")):
+        return int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3])
+    return whole / 1e6 if whole else None
 
 
 class Resampler:

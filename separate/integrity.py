@@ -1,6 +1,6 @@
 """Is a file all there? Containers that say how long they are, held against the bytes on disk.
 
-libsndfile plays a truncated wav, mp3 or ogg to where it ends and reports success; these checks are what tells the difference.
+libsndfile and FFmpeg play a truncated wav, mp3, ogg, mp4 or webm to where it ends and report success; these checks tell the difference.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ UNKNOWN_SIZES = (0, 0xFFFFFFFF)  # what programs write that stream to a pipe
 
 
 def truncation(path: Path) -> str | None:
-    """What is missing from a wav, aiff, mp3 or ogg file, in words; None if nothing is, or for formats that do not tell."""
+    """What is missing from a wav, aiff, mp3, ogg, mp4 or webm file, in words; None if nothing is, or for formats that do not tell."""
     size = path.stat().st_size
     with path.open("rb") as file:
         magic = file.read(12)
@@ -24,6 +24,10 @@ def truncation(path: Path) -> str | None:
             return _short(int.from_bytes(magic[4:8], "big") + 8, size)
         if magic[:4] == b"OggS":
             return _ogg(file, size)
+        if magic[4:8] == b"ftyp":
+            return _mp4(file, size)
+        if magic[:4] == b"\x1a\x45\xdf\xa3":
+            return _matroska(file, size)
         start = _id3_size(magic)
         file.seek(start)
         head = file.read(HEAD)
@@ -57,6 +61,39 @@ def _ogg(file: BinaryIO, size: int) -> str | None:
     if len(tail) < page + 27 + len(segments) + sum(segments) or not tail[page + 5] & 4:
         return "its last page is missing"
     return None
+
+
+def _mp4(file: BinaryIO, size: int) -> str | None:
+    """Boxes follow one another; a size of 0 means up to the end, 1 that 64 bits follow (ISO 14496-12, section 4.2)."""
+    position = 0
+    while position + 8 <= size:
+        file.seek(position)
+        head = file.read(16)
+        length = int.from_bytes(head[:4], "big")
+        if length == 1:
+            length = int.from_bytes(head[8:], "big")
+        if length == 0:
+            return None
+        if length < 8:
+            return "a box in it has an impossible size"
+        position += length
+    return _short(position, size)
+
+
+def _matroska(file: BinaryIO, size: int) -> str | None:
+    """The header element, then the segment with everything in it, whose size may be unknown (RFC 8794, section 6)."""
+    position = 0
+    for id_length in (4, 4):
+        file.seek(position + id_length)
+        head = file.read(8)
+        width = 9 - head[0].bit_length() if head and head[0] else 9
+        if len(head) < width:
+            return "it ends within its header"
+        length = int.from_bytes(head[:width], "big") & ((1 << 7 * width) - 1)
+        if length == (1 << 7 * width) - 1:
+            return None
+        position += id_length + width + length
+    return _short(position, size)
 
 
 def _id3_size(magic: bytes) -> int:
