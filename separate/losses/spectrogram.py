@@ -1,4 +1,4 @@
-"""Losses on spectrograms: the paper's pixel L2, and an L1 that knows about phase.
+"""Losses on spectrograms: the paper's pixel L2, and two that know about phase.
 
 Every loss here is called with (estimate, target, mixture): estimated magnitudes [batch, stems, channels, bins, frames], complex
 target spectra of the same shape and the mixture's complex spectrum [batch, 1, channels, bins, frames]. Each example is divided
@@ -6,6 +6,8 @@ by its mixture's own level, so that a quiet song counts as much as a loud one an
 """
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -25,13 +27,42 @@ class PhaseAwareL1(nn.Module):
     """Modulus of the complex error that remains when the estimate gets the mixture's phase, over the mixture's mean magnitude.
 
     Where mixture and target differ in phase the best magnitude is smaller than the target's (Erdogan et al. 2015, the
-    phase-sensitive mask): this loss knows it, a loss on magnitudes does not.
+    phase-sensitive mask): this loss knows it, a loss on magnitudes does not. Where the network is unsure the best answer is a median,
+    often silence: on songs unlike the training's it gives up the voice rather than let some of the rest through.
     """
 
     def forward(self, estimate: Tensor, target: Tensor, mixture: Tensor) -> Tensor:
         magnitude = (_power(mixture) + EPSILON).sqrt()
-        error = (_power(estimate * (mixture / magnitude) - target) + EPSILON).sqrt()
+        error = (_power(_with_phase(estimate, mixture) - target) + EPSILON).sqrt()
         return (error.flatten(1).mean(1) / magnitude.flatten(1).mean(1)).mean()
+
+
+class BandLogL2(nn.Module):
+    """Energy of the complex error over the mixture's energy, band by band, in dB, mean over bands (close to a negative SDR of each).
+
+    The estimate gets the mixture's phase as in PhaseAwareL1. Where the network is unsure the best answer is the mean. The logarithm lets
+    every octave count the same, though most of a song's energy lies below 500 Hz; errors below `floor_db` no longer count.
+    """
+
+    def __init__(self, edges: tuple[float, ...] = (0.011, 0.023, 0.045, 0.09, 0.18, 0.36), floor_db: float = -30.0) -> None:
+        """edges: between bands, as shares of the highest frequency; the default is 250 Hz to 8 kHz in octaves at 44.1 kHz."""
+        super().__init__()
+        self.edges, self.floor = edges, 10 ** (floor_db / 10)
+
+    def forward(self, estimate: Tensor, target: Tensor, mixture: Tensor) -> Tensor:
+        bins = target.shape[-2]
+        error = _power(_with_phase(estimate, mixture) - target).sum((2, 4))  # [batch, stems, bins]
+        energy = _power(mixture).sum((2, 4))
+        limits = [0, *(round(edge * bins) for edge in self.edges), bins]
+        bands = []
+        for low, high in pairwise(limits):
+            ratio = error[..., low:high].sum(-1) / (energy[..., low:high].sum(-1) + EPSILON)
+            bands.append(10 * torch.log10(ratio + self.floor))
+        return torch.stack(bands).mean()
+
+
+def _with_phase(magnitude: Tensor, mixture: Tensor) -> Tensor:
+    return magnitude * (mixture / (_power(mixture) + EPSILON).sqrt())
 
 
 def _power(spectrum: Tensor) -> Tensor:
