@@ -1,0 +1,119 @@
+"""What happens around the program: killed, interrupted, out of disk, its folder taken away, a second process at the same work."""
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from separate import AudioError, Job, Separator
+from tests.conftest import RATE, sound
+
+COMMAND = [sys.executable, "-c", "from separate.cli import main; main()"]
+
+
+@pytest.fixture
+def long_song(tmp_path: Path) -> Path:
+    soundfile.write(tmp_path / "long.wav", sound(180), RATE)
+    return tmp_path / "long.wav"
+
+
+def start(song: Path, model: Path, out: Path, *options: str) -> subprocess.Popen[str]:
+    """The command at work, returned once it has begun to write."""
+    command = [*COMMAND, str(song), "--model", str(model), "-o", str(out), *options]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 60
+    while not any(path.stat().st_size for path in out.rglob("*") if path.is_file()):
+        assert process.poll() is None and time.monotonic() < until, process.stderr
+        time.sleep(0.01)
+    return process
+
+
+def final_files(out: Path) -> list[Path]:
+    return [path for path in out.rglob("*.wav") if not path.name.startswith(".")]
+
+
+def test_killed_it_leaves_nothing_under_a_final_name(long_song: Path, model: Path, tmp_path: Path) -> None:
+    process = start(long_song, model, tmp_path / "out")
+    process.kill()
+    process.wait()
+    assert final_files(tmp_path / "out") == []
+
+
+def test_interrupted_it_cleans_up_and_says_so(long_song: Path, model: Path, tmp_path: Path) -> None:
+    process = start(long_song, model, tmp_path / "out", "-q")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate()
+    assert process.returncode == 130
+    assert err == "separate: interrupted; finished songs are kept, nothing is half-written\n"
+    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("limit", [500_000, 3_000_000, 10_000_000])
+def test_without_room_on_the_disk_there_is_one_line_and_no_file(model: Path, tmp_path: Path, limit: int) -> None:
+    """A file size limit stands in for a full disk: the same error from the same calls. Spools and results hit it at different sizes."""
+    soundfile.write(tmp_path / "song.wav", sound(20), RATE)
+    command = [*COMMAND, str(tmp_path / "song.wav"), "--model", str(model), "-o", str(tmp_path / "out"), "-q", "--subtype", "float"]
+
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=limited)
+    if limit > 20 * RATE * 2 * 4 + 1000:
+        assert done.returncode == 0 and len(final_files(tmp_path / "out")) == 2
+    else:
+        assert done.returncode == 1
+        assert done.stderr.count("\n") == 1 and "cannot be written" in done.stderr
+        assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == []
+
+
+def test_a_full_disk_is_noticed(separator: Separator, tmp_path: Path) -> None:
+    """A real one: one megabyte of tmpfs. Needs the right to mount."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], capture_output=True).returncode:
+        pytest.skip("may not mount here")
+    try:
+        soundfile.write(tmp_path / "song.wav", sound(20), RATE)
+        with pytest.raises(AudioError, match="cannot be written"):
+            separator.file(tmp_path / "song.wav", Job(disk / "out"))
+        assert [path for path in disk.rglob("*") if path.is_file()] == []
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_two_processes_at_one_target_leave_one_whole_file(model: Path, song: Path, tmp_path: Path) -> None:
+    command = [*COMMAND, str(song), "--model", str(model), "-o", str(tmp_path / "out"), "-q", "--overwrite", "--stem", "vocals"]
+    both = [subprocess.Popen(command) for _ in range(2)]
+    assert [process.wait() for process in both] == [0, 0]
+    (path,) = final_files(tmp_path / "out")
+    assert soundfile.info(path).frames == 3 * RATE
+    assert [path.name for path in (tmp_path / "out" / "tiny" / "song").iterdir()] == ["vocals.wav"]
+
+
+def test_an_output_folder_that_is_taken_away_is_an_error(separator: Separator, song: Path, tmp_path: Path) -> None:
+    def take_away(done: int, total: int | None) -> None:
+        shutil.rmtree(tmp_path / "out", ignore_errors=True)
+
+    with pytest.raises(AudioError, match="cannot be written"):
+        separator.file(song, Job(tmp_path / "out"), take_away)
+
+
+def test_an_input_that_is_cut_while_being_read_is_an_error(separator: Separator, tmp_path: Path) -> None:
+    song = tmp_path / "song.wav"
+    soundfile.write(song, sound(120), RATE)
+    size = song.stat().st_size
+
+    def cut(done: int, total: int | None) -> None:
+        if song.stat().st_size == size:
+            os.truncate(song, size // 4)
+
+    with pytest.raises(AudioError, match=r"truncated|damaged"):
+        separator.file(song, Job(tmp_path / "out"), cut)
+    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == []
