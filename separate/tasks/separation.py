@@ -73,9 +73,12 @@ class SeparationTask(LightningModule):
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         estimate, mixture = self.estimate(batch.sum(1))
-        loss = cast(Tensor, self.loss(estimate, self.front_end.stft(batch[:, :-1]), mixture[:, None]))
-        self.log("train/loss", loss, prog_bar=True)
-        return loss
+        found: Tensor | dict[str, Tensor] = self.loss(estimate, self.front_end.stft(batch[:, :-1]), mixture[:, None])
+        if isinstance(found, dict):
+            self.log_dict({f"train/{name}": term for name, term in found.items()})
+            found = torch.stack(list(found.values())).sum()
+        self.log("train/loss", found, prog_bar=True)
+        return found
 
     def on_train_batch_start(self, batch: Tensor, batch_idx: int) -> None:
         now = time.perf_counter()
