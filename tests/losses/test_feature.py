@@ -74,7 +74,7 @@ def test_a_term_of_weight_zero_is_left_out(vgg: VGGFeatures) -> None:
 
 def test_gradients_are_those_of_finite_differences() -> None:
     vgg = VGGFeatures(taps=("relu1_2",)).double()
-    estimate, target, mixture = (part[:1, :, :, :8, :6] for part in spectra())
+    estimate, target, mixture = (part[:1, :, :1, :6, :4] for part in spectra())
     loss = FeatureLoss(vgg, pixel=SpectrogramL2(), picture=PictureConfig(pool=(1, 1)))
 
     def total(magnitude: torch.Tensor) -> torch.Tensor:
