@@ -1,4 +1,4 @@
-"""What the feature loss costs: `python -m benchmarks.feature_loss`. Milliseconds a training step, and the ratio to L2 alone in the same run.
+"""What the feature loss costs: `python -m benchmarks.feature_loss`. Milliseconds a training step, and ratios to L2 alone.
 
 Weights are random: they cost what real ones cost. Settings of the recipes: batches of 8 x 128 frames, the `strided` and `paper` networks.
 """
@@ -37,7 +37,7 @@ def step_seconds(preset: str, setting: str) -> float:
         mixture = front_end.stft(target + rest)
         terms = loss(network(mixture.abs()), front_end.stft(target)[:, None], mixture[:, None])
         optimizer.zero_grad()
-        torch.stack(list(terms.values())).sum().backward()
+        torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
     return best_seconds(step, 3)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from separate.data.module import StemsData
 from separate.frontend import FrontEnd, FrontEndConfig
-from separate.losses.spectrogram import BandLogL2
+from separate.losses.spectrogram import BandL2
 from separate.models.mmdensenet import PRESETS, MMDenseNet, MMDenseNetConfig
 
 STATISTICS_EXAMPLES = 64
@@ -51,7 +51,7 @@ class SeparationTask(LightningModule):
         self.targets = tuple(targets)
         self.network = MMDenseNet(replace(network, stems=len(targets)))
         self.front_end = FrontEnd(front_end)
-        self.loss = loss or BandLogL2()
+        self.loss = loss or BandL2()
         self.learning_rate, self.weight_decay, self.warmup_steps = learning_rate, weight_decay, warmup_steps
         if initial_weights is not None:
             self.network.load_state_dict(load_file(initial_weights))

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from separate.losses.spectrogram import BandLogL2, PhaseAwareL1, SpectrogramL2
+from separate.losses.spectrogram import BandL2, PhaseAwareL1, SpectrogramL2
 
 SHAPE = (3, 2, 2, 33, 10)
 
@@ -30,7 +30,7 @@ def test_phase_aware_l1_is_the_written_out_mean() -> None:
     assert float(PhaseAwareL1()(estimate, target, mixture)) == pytest.approx(expected, rel=1e-4)
 
 
-@pytest.mark.parametrize("loss", [SpectrogramL2(), PhaseAwareL1(), BandLogL2((0.25, 0.5))])
+@pytest.mark.parametrize("loss", [SpectrogramL2(), PhaseAwareL1(), BandL2((0.25, 0.5))])
 def test_losses_do_not_depend_on_the_level(loss: torch.nn.Module) -> None:
     target, mixture = spectra()
     estimate = torch.rand(SHAPE)
@@ -38,18 +38,17 @@ def test_losses_do_not_depend_on_the_level(loss: torch.nn.Module) -> None:
     torch.testing.assert_close(plain, loud, rtol=1e-4, atol=0)
 
 
-@pytest.mark.parametrize("loss", [SpectrogramL2(), PhaseAwareL1(), BandLogL2((0.25, 0.5))])
+@pytest.mark.parametrize("loss", [SpectrogramL2(), PhaseAwareL1(), BandL2((0.25, 0.5))])
 def test_a_perfect_estimate_is_free_and_silence_has_a_finite_gradient(loss: torch.nn.Module) -> None:
     target, _ = spectra()
     mixture = target[:, :1]
-    lowest = -30.0 if isinstance(loss, BandLogL2) else 0.0
-    assert float(loss(mixture.abs(), mixture, mixture)) == pytest.approx(lowest, abs=1e-3)
+    assert float(loss(mixture.abs(), mixture, mixture)) < 1e-3
     estimate = torch.zeros(SHAPE, requires_grad=True)
     loss(estimate, torch.zeros_like(target), torch.zeros_like(mixture)).backward()
     assert estimate.grad.isfinite().all()
 
 
-def test_band_log_l2_is_the_written_out_mean() -> None:
+def test_band_l2_is_the_written_out_mean() -> None:
     target, mixture = spectra()
     estimate = torch.rand(SHAPE, generator=torch.Generator().manual_seed(1))
     error = (estimate * torch.exp(1j * mixture.angle()) - target).abs().square()
@@ -58,8 +57,8 @@ def test_band_log_l2_is_the_written_out_mean() -> None:
         for s in range(2):
             for low, high in ((0, 8), (8, 16), (16, 33)):
                 ratio = error[i, s, :, low:high].sum() / mixture[i, 0, :, low:high].abs().square().sum()
-                total += float(10 * torch.log10(ratio + 1e-3)) / 18
-    assert float(BandLogL2((0.25, 0.5))(estimate, target, mixture)) == pytest.approx(total, rel=1e-4)
+                total += float(ratio) / 18
+    assert float(BandL2((0.25, 0.5))(estimate, target, mixture)) == pytest.approx(total, rel=1e-4)
 
 
 def test_the_phase_aware_optimum_is_the_projection() -> None:
