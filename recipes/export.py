@@ -12,6 +12,7 @@ import json
 from pathlib import Path
 
 import torch
+import yaml
 from safetensors.torch import save_file
 
 from recipes.train import RecipeCLI
@@ -28,6 +29,7 @@ def export(checkpoint: Path, task: SeparationTask, rate: int, notes: dict[str, o
     weights = {name: value.contiguous() for name, value in task.network.state_dict().items() if not name.endswith("num_batches_tracked")}
     out.mkdir(parents=True, exist_ok=True)
     save_file(weights, out / "model.safetensors")
+    (out / "model.safetensors").chmod(0o644)
     card = Card(
         **notes,  # type: ignore[arg-type]
         stems=task.targets,
@@ -47,8 +49,10 @@ def main(arguments: list[str] | None = None) -> None:
     for name in ("checkpoint", "config", "card", "out"):
         parser.add_argument(name, type=Path)
     options = parser.parse_args(arguments)
-    given = ["--config", str(options.config), "--data.init_args.root", "unused"]
-    cli = RecipeCLI(SeparationTask, StemsData, subclass_mode_data=True, args=given, run=False, save_config_callback=None)
+    recipe = yaml.safe_load(options.config.read_text())
+    recipe["data"]["init_args"]["root"] = "unused"
+    settings = {"model": recipe["model"], "data": recipe["data"]}
+    cli = RecipeCLI(SeparationTask, StemsData, subclass_mode_data=True, args=settings, run=False, save_config_callback=None)
     card = export(options.checkpoint, cli.model, cli.datamodule.rate, json.loads(options.card.read_text()), options.out)
     print(f"{options.out}: {card.name}, {', '.join(card.stems)}")
 
