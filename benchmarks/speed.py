@@ -34,13 +34,12 @@ def song(path: Path, seconds: float) -> torch.Tensor:
     return torch.from_numpy(np.resize(wave, (round(seconds * RATE), 2)).T.copy())
 
 
-def inference(path: Path, frames: int, threads: int, bfloat16: bool) -> float:
+def inference(path: Path, frames: int, threads: int, precision: str) -> float:
     """Times real time on one minute."""
     torch.set_num_threads(threads)
     separator.CHUNK_FRAMES = frames
-    ours, mixture = Separator.load(device="cpu"), song(path, 60)
-    with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-        return 60 / best_seconds(lambda: ours(mixture, RATE, ["vocals"]), 2)
+    ours, mixture = Separator.load(device="cpu", precision=precision), song(path, 60)
+    return 60 / best_seconds(lambda: ours(mixture, RATE, ["vocals"]), 2)
 
 
 def streamed(path: Path, minutes: int) -> float:
@@ -56,7 +55,7 @@ def streamed(path: Path, minutes: int) -> float:
 def peak_share() -> tuple[float, float, float]:
     """(GFLOP/s of the network, GFLOP/s of a large matrix product, GFLOP a second of audio)."""
     torch.set_num_threads(THREADS)
-    network = Separator.load(device="cpu").network
+    network = Separator.load(device="cpu", precision="float32").network
     magnitude = torch.rand(1, network.config.channels, network.config.bins, 608)
     matrix = torch.rand(2048, 2048)
     with torch.inference_mode():
@@ -95,13 +94,13 @@ def main() -> None:
     parser.add_argument("song", type=Path)
     path = parser.parse_args().song
     print(machine() + "\n\nchunk frames  threads  precision   x real time   peak MB")
-    rows = [(frames, THREADS, False) for frames in (64, 128, 256, 512, 1024, 2048)] + [(separator.CHUNK_FRAMES, 1, False)]
-    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    if "avx512_bf16" in flags or "amx_bf16" in flags:
-        rows.append((separator.CHUNK_FRAMES, THREADS, True))
-    for frames, threads, bfloat16 in rows:
-        factor, memory = alone(inference, path, frames, threads, bfloat16)
-        print(f"{frames:>12}{threads:>9}{'bfloat16' if bfloat16 else 'float32':>11}{factor:>14.1f}{memory:>10.0f}", flush=True)
+    precisions = ["float32"]
+    if Separator.load(device="cpu").dtype == torch.bfloat16:
+        precisions.append("bfloat16")
+    for precision in precisions:
+        for frames, threads in [*((frames, THREADS) for frames in (64, 128, 256, 512, 1024, 2048)), (separator.CHUNK_FRAMES, 1)]:
+            factor, memory = alone(inference, path, frames, threads, precision)
+            print(f"{frames:>12}{threads:>9}{precision:>11}{factor:>14.1f}{memory:>10.0f}", flush=True)
     print("\nstream of minutes    seconds   peak MB")
     for minutes in (1, 5, 60):
         spent, memory = alone(streamed, path, minutes)

@@ -73,7 +73,7 @@ def two_stem_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def separator(model: Path) -> Separator:
-    return Separator.load(model, "cpu")
+    return Separator.load(model, "cpu", "float32")
 
 
 @pytest.fixture

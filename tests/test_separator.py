@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -34,6 +36,20 @@ def test_the_result_does_not_depend_on_the_chunk_length(
     streamed = torch.cat([part["vocals"] for part in parts], dim=-1)
     assert whole.std() > 0.01
     torch.testing.assert_close(streamed, whole, atol=1e-5, rtol=0)
+
+
+def test_in_bfloat16_the_result_is_near_and_does_not_depend_on_the_pieces(separator: Separator, model: Path) -> None:
+    mixture = wave(8)
+    rough, fine = Separator.load(model, "cpu", "bfloat16"), separator(mixture, RATE, ["vocals"])["vocals"]
+    once = rough(mixture, RATE, ["vocals"])["vocals"]
+    pieces = torch.cat([part["vocals"] for part in rough.stream(mixture.split(999, dim=1), RATE, ["vocals"])], dim=-1)
+    assert torch.equal(once, pieces)
+    assert 0 < (once - fine).square().mean() < 1e-3 * fine.square().mean()
+
+
+def test_an_unknown_precision_is_an_error(model: Path) -> None:
+    with pytest.raises(ModelError, match="precision 'float8'"):
+        Separator.load(model, "cpu", "float8")
 
 
 def test_streaming_keeps_little_of_what_it_has_seen(separator: Separator) -> None:

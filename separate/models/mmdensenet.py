@@ -250,19 +250,24 @@ class MMDenseNet(nn.Module):
         if (channels, bins) != (config.channels, config.bins):
             raise ValueError(f"expected {config.channels} channels x {config.bins} bins, got {channels} x {bins}")
         x = pad(magnitude, (0, -frames % config.stride))
-        x = (x.pow(config.compression) - self.input_mean) * self.input_scale
+        x = ((x.pow(config.compression) - self.input_mean) * self.input_scale).to(self.head.weight.dtype)
         bands = [net(x[:, :, band.start : band.stop]) for net, band in zip(self.bands, config.bands, strict=True)]
         joined = torch.cat((torch.cat(bands, dim=2), self.full(x)), dim=1)
         out = self.head(self.final(joined))[..., :bins, :frames]
-        out = out.reshape(batch, config.stems, channels, bins, frames)
+        out = out.reshape(batch, config.stems, channels, bins, frames).float()
         if config.output == "mask":
             return torch.sigmoid(out) * magnitude[:, None]
         return torch.relu(out)
 
-    def folded(self) -> MMDenseNet:
-        """A copy for inference, every batch norm merged into the convolution before it."""
+    def folded(self, dtype: torch.dtype = torch.float32) -> MMDenseNet:
+        """A copy for inference, every batch norm merged into the convolution before it, which then computes in `dtype`.
+
+        Input statistics, mask and magnitudes stay float32.
+        """
         twin = copy.deepcopy(self).eval()
         for module in twin.modules():
             if isinstance(module, ConvNorm):
                 module.fold()
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                module.to(dtype)
         return twin.requires_grad_(False).to(memory_format=torch.channels_last)
