@@ -1,6 +1,7 @@
 """What the feature loss costs: `python -m benchmarks.feature_loss`. Milliseconds a training step, and ratios to L2 alone.
 
-Weights are random: they cost what real ones cost. Settings of the recipes: batches of 8 x 128 frames, the `strided` and `paper` networks.
+Weights are random: they cost what real ones cost. Batches of 4 x 128 frames, the `strided` and `paper` networks, float32 and, where the
+processor computes in it, bfloat16.
 """
 
 from __future__ import annotations
@@ -12,30 +13,36 @@ from separate.frontend import FrontEnd
 from separate.losses.feature import FeatureLoss, PictureConfig
 from separate.models.mmdensenet import PRESETS, MMDenseNet
 from separate.models.vgg import VGGFeatures
+from separate.separator import has_bfloat16
 
 THREADS = 2
+BATCH = 4
+TAPS = ("relu1_2", "relu2_2")
 SETTINGS: dict[str, tuple[tuple[str, ...], PictureConfig, tuple[float, float, float]]] = {
-    "L2 alone": (("relu1_1",), PictureConfig(), (1.0, 0.0, 0.0)),
-    "+ feature, relu2_2": (("relu1_2", "relu2_2"), PictureConfig(), (0.5, 0.25, 0.0)),
-    "+ feature + style, relu2_2": (("relu1_2", "relu2_2"), PictureConfig(), (0.5, 0.25, 0.25)),
-    "the same, pooled 2 x 2": (("relu1_2", "relu2_2"), PictureConfig(pool=(2, 2)), (0.5, 0.25, 0.25)),
-    "the same, pooled 4 x 2": (("relu1_2", "relu2_2"), PictureConfig(pool=(4, 2)), (0.5, 0.25, 0.25)),
-    "relu3_1, pooled 4 x 2": (("relu2_2", "relu3_1"), PictureConfig(pool=(4, 2)), (0.5, 0.25, 0.25)),
-    "stereo, pooled 4 x 2": (("relu1_2", "relu2_2"), PictureConfig(pool=(4, 2), channels="stereo"), (0.5, 0.25, 0.25)),
+    "L2 alone": (TAPS, PictureConfig(), (1.0, 0.0, 0.0)),
+    "+ feature": (TAPS, PictureConfig(pool=(1, 1)), (0.5, 0.25, 0.0)),
+    "+ feature + style": (TAPS, PictureConfig(pool=(1, 1)), (0.5, 0.25, 0.25)),
+    "the same, pooled 2 x 1": (TAPS, PictureConfig(pool=(2, 1)), (0.5, 0.25, 0.25)),
+    "the same, pooled 2 x 2": (TAPS, PictureConfig(pool=(2, 2)), (0.5, 0.25, 0.25)),
+    "the same, pooled 4 x 2": (TAPS, PictureConfig(pool=(4, 2)), (0.5, 0.25, 0.25)),
+    "lower half, pooled 2 x 2": (TAPS, PictureConfig(top=0.5, pool=(2, 2)), (0.5, 0.25, 0.25)),
+    "and up to relu3_1": ((*TAPS, "relu3_1"), PictureConfig(top=0.5, pool=(2, 2)), (0.5, 0.25, 0.25)),
+    "stereo, pooled 4 x 2": (TAPS, PictureConfig(pool=(4, 2), channels="stereo"), (0.5, 0.25, 0.25)),
 }
 
 
-def step_seconds(preset: str, setting: str) -> float:
+def step_seconds(preset: str, setting: str, bfloat16: bool) -> float:
     """One training step, forward, backward and update."""
     torch.set_num_threads(THREADS)
     taps, picture, weights = SETTINGS[setting]
     loss, network, front_end = FeatureLoss(VGGFeatures(taps=taps), weights, picture), MMDenseNet(PRESETS[preset]), FrontEnd()
     optimizer = torch.optim.AdamW(network.parameters())
-    target, rest = torch.randn(2, 8, 2, 127 * 1024, generator=torch.Generator().manual_seed(0)) * 0.1
+    target, rest = torch.randn(2, BATCH, 2, 127 * 1024, generator=torch.Generator().manual_seed(0)) * 0.1
 
     def step() -> None:
-        mixture = front_end.stft(target + rest)
-        terms = loss(network(mixture.abs()), front_end.stft(target)[:, None], mixture[:, None])
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            mixture = front_end.stft(target + rest)
+            terms = loss(network(mixture.abs()), front_end.stft(target)[:, None], mixture[:, None])
         optimizer.zero_grad()
         torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -45,15 +52,19 @@ def step_seconds(preset: str, setting: str) -> float:
 
 def main() -> None:
     """The command line."""
-    print(f"{machine()}, {THREADS} threads\n\n{'':<30}" + "".join(f"{preset + ' ms':>14}{'ratio':>8}" for preset in PRESETS))
-    base: dict[str, float] = {}
+    columns = [(preset, False) for preset in PRESETS]
+    if has_bfloat16():
+        columns += [(preset, True) for preset in PRESETS]
+    titles = "".join(f"{preset + (' bf16' if bfloat16 else ''):>14} ms{'ratio':>8}" for preset, bfloat16 in columns)
+    print(f"{machine()}, {THREADS} threads\n\n{'':<26}{titles}")
+    base: dict[tuple[str, bool], float] = {}
     for setting in SETTINGS:
         cells = ""
-        for preset in PRESETS:
-            seconds, _ = alone(step_seconds, preset, setting)
-            base.setdefault(preset, seconds)
-            cells += f"{1000 * seconds:>14.0f}{seconds / base[preset]:>8.2f}"
-        print(f"{setting:<30}{cells}", flush=True)
+        for column in columns:
+            seconds, _ = alone(step_seconds, column[0], setting, column[1])
+            base.setdefault(column, seconds)
+            cells += f"{1000 * seconds:>17.0f}{seconds / base[column]:>8.2f}"
+        print(f"{setting:<26}{cells}", flush=True)
 
 
 if __name__ == "__main__":

@@ -94,10 +94,7 @@ def main() -> None:
     parser.add_argument("song", type=Path)
     path = parser.parse_args().song
     print(machine() + "\n\nchunk frames  threads  precision   x real time   peak MB")
-    precisions = ["float32"]
-    if Separator.load(device="cpu").dtype == torch.bfloat16:
-        precisions.append("bfloat16")
-    for precision in precisions:
+    for precision in ("float32", "bfloat16") if separator.has_bfloat16() else ("float32",):
         for frames, threads in [*((frames, THREADS) for frames in (64, 128, 256, 512, 1024, 2048)), (separator.CHUNK_FRAMES, 1)]:
             factor, memory = alone(inference, path, frames, threads, precision)
             print(f"{frames:>12}{threads:>9}{precision:>11}{factor:>14.1f}{memory:>10.0f}", flush=True)

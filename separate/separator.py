@@ -183,10 +183,15 @@ def _device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def has_bfloat16() -> bool:
+    """Whether the processor computes in bfloat16; False where torch is too old to tell."""
+    has: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
+
+
 def _dtype(precision: str, device: torch.device) -> torch.dtype:
     if precision == "auto":
-        has = getattr(torch.cpu, "get_capabilities", dict)()  # an older torch cannot tell: float32
-        precision = "bfloat16" if device.type == "cpu" and (has.get("avx512_bf16") or has.get("amx_bf16")) else "float32"
+        precision = "bfloat16" if device.type == "cpu" and has_bfloat16() else "float32"
     if precision not in ("float32", "bfloat16"):
         raise ModelError(f"no precision {precision!r}; choose auto, float32 or bfloat16")
     return torch.bfloat16 if precision == "bfloat16" else torch.float32
