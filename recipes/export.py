@@ -43,17 +43,23 @@ def export(checkpoint: Path, task: SeparationTask, rate: int, notes: dict[str, o
     return card
 
 
+def export_run(checkpoint: Path, config: Path, notes: dict[str, object], out: Path) -> Card:
+    """As `export`, with network, front-end, targets and rate from the recipe that the checkpoint was trained with."""
+    recipe = yaml.safe_load(config.read_text())
+    model = {key: value for key, value in recipe["model"].items() if key not in ("loss", "initial_weights")}
+    data = {**recipe["data"], "init_args": {**recipe["data"]["init_args"], "root": "unused"}}
+    settings = {"model": model, "data": data}
+    cli = RecipeCLI(SeparationTask, StemsData, subclass_mode_data=True, args=settings, run=False, save_config_callback=None)
+    return export(checkpoint, cli.model, cli.datamodule.rate, notes, out)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m recipes.export", description=__doc__)
     for name in ("checkpoint", "config", "card", "out"):
         parser.add_argument(name, type=Path)
     options = parser.parse_args(arguments)
-    recipe = yaml.safe_load(options.config.read_text())
-    recipe["data"]["init_args"]["root"] = "unused"
-    settings = {"model": recipe["model"], "data": recipe["data"]}
-    cli = RecipeCLI(SeparationTask, StemsData, subclass_mode_data=True, args=settings, run=False, save_config_callback=None)
-    card = export(options.checkpoint, cli.model, cli.datamodule.rate, json.loads(options.card.read_text()), options.out)
+    card = export_run(options.checkpoint, options.config, json.loads(options.card.read_text()), options.out)
     print(f"{options.out}: {card.name}, {', '.join(card.stems)}")
 
 

@@ -76,7 +76,7 @@ def test_a_batch_can_be_learnt() -> None:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(loss.item())
     assert losses[-1] < 0.5 * losses[0]
 
 
@@ -102,7 +102,7 @@ def test_a_checkpoint_becomes_a_model_that_separates(trained: Path, recipe: list
     (tmp_path / "notes.json").write_text(json.dumps(notes))
     checkpoint = trained / "run" / "checkpoints" / "last.ckpt"
     export.main([str(checkpoint), recipe[2], str(tmp_path / "notes.json"), str(tmp_path / "new")])
-    separator = Separator.load(tmp_path / "new", "cpu")
+    separator = Separator.load(tmp_path / "new", "cpu", "float32")
     assert separator.offers == ("vocals", "accompaniment")
     assert separator(torch.randn(2, 5000), RATE)["vocals"].shape == (2, 5000)
     averaged = torch.load(checkpoint, weights_only=True)["state_dict"]["network.head.weight"]
@@ -132,7 +132,7 @@ def test_bfloat16_trains(recipe: list[str], tmp_path: Path) -> None:
 
 def test_training_can_start_from_a_model(model: Path) -> None:
     task = SeparationTask(["vocals"], tiny_config(), initial_weights=model / "model.safetensors")
-    torch.testing.assert_close(task.network.head.weight, Separator.load(model).network.head.weight, check_stride=False)
+    torch.testing.assert_close(task.network.head.weight, Separator.load(model, "cpu", "float32").network.head.weight, check_stride=False)
 
 
 def test_songs_to_validate_on_are_never_trained_on(tmp_path: Path) -> None:

@@ -1,0 +1,48 @@
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import yaml
+
+from recipes.ablation import main, spread
+from tests.conftest import tiny_config
+from tests.songs import made_up_song
+from tests.tasks.test_separation import listed
+
+RECIPES = Path(__file__).parent.parent.parent / "recipes"
+
+
+def shrink(recipe: Path, small: Path, settings: dict[str, object]) -> None:
+    """A copy of a recipe's folder with a tiny network, two steps and the given settings."""
+    shutil.copytree(recipe, small)
+    base = yaml.safe_load((small / "base.yaml").read_text())
+    base["model"].update(network=listed(asdict(tiny_config())), front_end={"n_fft": 512, "hop_length": 256})
+    base["data"]["init_args"].update(samples=8192, examples=4, batch_size=2, workers=0)
+    base["trainer"].update(max_steps=2, accelerator="cpu", enable_progress_bar=False)
+    (small / "base.yaml").write_text(yaml.safe_dump(base))
+    (small / "comparison.yaml").write_text(yaml.safe_dump(settings))
+
+
+def test_settings_are_trained_scored_and_compared(tmp_path: Path) -> None:
+    for split, seed in (("train", 1), ("train", 2), ("valid", 3)):
+        made_up_song(tmp_path / "songs" / split / "album" / f"song{seed}", 3.0, seed=seed)
+    recipe = RECIPES / "feature_loss"
+    settings = yaml.safe_load((recipe / "comparison.yaml").read_text())
+    two = {name: {**settings[name], "seeds": [0]} for name in ("l2", "feature")}
+    shrink(recipe, tmp_path / "recipe", two)
+    main([str(tmp_path / "recipe"), str(tmp_path / "songs"), str(tmp_path / "out"), "vgg=random"])
+    table = (tmp_path / "out" / "table.md").read_text()
+    for setting in two:
+        assert f"| song3 | vocals | {setting} |" in table
+        assert f"| song3 | drums | {setting} |" in table
+    weights = [(tmp_path / "out" / f"{name}-0" / "model" / "model.safetensors").read_bytes() for name in two]
+    assert weights[0] != weights[1]
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("model.safetensors")}
+    main([str(tmp_path / "recipe"), str(tmp_path / "songs"), str(tmp_path / "out"), "vgg=random"])
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def test_the_spread_is_half_the_range() -> None:
+    assert spread([1.0, 2.0]) == "1.50 ± 0.50"
+    assert spread([1.0]) == "1.00"
+    assert spread([float("nan")]) == "-"
