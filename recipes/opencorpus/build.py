@@ -15,6 +15,7 @@ from recipes.opencorpus.bands import build_bands
 from recipes.opencorpus.catalogue import SOURCES
 from recipes.opencorpus.recorded import build_recorded
 from recipes.opencorpus.singing import build_singing
+from recipes.opencorpus.spoken import SPEAKERS, build_spoken
 
 
 def summarise(train: Path) -> list[dict[str, object]]:
@@ -37,7 +38,7 @@ def main() -> None:
     parser.add_argument("corpus", type=Path, help="folder with everything_is_free/, voices/, groove_midi/, ...")
     parser.add_argument("out", type=Path, help="folder for the songs")
     parser.add_argument("--no-share-alike", action="store_true", help="leave out share-alike and GPL sources")
-    parser.add_argument("--only", choices=("recorded", "bands", "singing"), help="build one part")
+    parser.add_argument("--only", choices=("recorded", "bands", "singing", "spoken"), help="build one part")
     parser.add_argument("--takes", type=int, default=1, help="renderings of each voice recording")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -51,7 +52,10 @@ def main() -> None:
             for name, source in SOURCES.items()
             if name.startswith("voices_") and not (arguments.no_share_alike and source.licence_class != "open")
         ]
-        build_singing(arguments.corpus, train, voices, arguments.takes, arguments.seed)
+        recorded = [voice for voice in voices if voice not in SPEAKERS]
+        build_singing(arguments.corpus, train, recorded, arguments.takes, arguments.seed)
+    if arguments.only in (None, "spoken"):
+        build_spoken(train, arguments.seed)
     if arguments.only in (None, "bands"):
         build_bands(arguments.corpus, train, arguments.seed)
     (arguments.out / "sources.json").write_text(json.dumps(summarise(train), indent=2))

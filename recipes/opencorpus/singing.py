@@ -8,7 +8,7 @@ harmonies, compression, equaliser, delay and room follow, since that is how a vo
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -173,20 +173,37 @@ def synthesise(clip: Clip, semitones: float = 0.0) -> np.ndarray:
     )
 
 
-def render_voice(recording: Path, seed: int) -> np.ndarray:
-    """One recording as one sung track: float32 [samples, 2] at 44.1 kHz, peak 0.8."""
+def widen(clip: Clip, edge: float) -> Clip:
+    """Breath above `edge` Hz, where a recording ends: its highest kilohertz goes on, falling by 8 dB an octave, as noise."""
+    frequency = np.arange(clip.envelope.shape[1]) * RATE / 2 / (clip.envelope.shape[1] - 1)
+    last, above = (frequency > edge - 1000) & (frequency <= edge), frequency > edge
+    slope = (frequency[above] / edge) ** (-8 / 10 / np.log10(2))
+    envelope, aperiodicity = clip.envelope.copy(), clip.aperiodicity.copy()
+    envelope[:, above] = envelope[:, last].mean(1, keepdims=True) * slope
+    aperiodicity[:, above] = 1.0
+    return Clip(clip.f0, envelope, aperiodicity)
+
+
+def render_voice(parts: Iterable[np.ndarray], seed: int, shift: tuple[float, float] = (-5, 5), edge: float | None = None) -> np.ndarray:
+    """Clips [samples] as one sung track: float32 [samples, 2] at 44.1 kHz, peak 0.8.
+
+    shift: range, in semitones, from the clips' own pitch to where the melody lies; edge: see `widen`. Raises ValueError if no clip has a
+    pitch.
+    """
     rng = np.random.default_rng(seed)
     melody = Melody(rng, int(rng.integers(12)), SCALES[rng.integers(len(SCALES))], 60 / rng.uniform(70, 160), rng.uniform(5, 9))
-    shift, formant = rng.uniform(-5, 5), float(np.exp(rng.uniform(-0.13, 0.13)))
+    transposed, formant = rng.uniform(*shift), float(np.exp(rng.uniform(-0.13, 0.13)))
     doubled, harmonised = rng.random() < 0.35, rng.random() < 0.35
     interval = float(rng.choice([-12, -5, -4, -3, 3, 4, 5, 7, 12]))
     tracks: list[tuple[np.ndarray, np.ndarray]] = []  # (dry lead [n], backing [n, 2])
     until_rest = int(rng.integers(1, 4))
-    for part in split(read_audio(recording).mean(1)):
+    for part in parts:
         clip = analyse(part)
         if clip is None:
             continue
-        sung = sing(clip, melody, shift, formant, breathy=float(rng.choice([0, 0, 0.1, 0.3, 0.6])))
+        if edge is not None:
+            clip = widen(clip, edge)
+        sung = sing(clip, melody, transposed, formant, breathy=float(rng.choice([0, 0, 0.1, 0.3, 0.6])))
         lead = synthesise(sung)
         backing = np.zeros((len(lead), 2))
         if doubled:
@@ -201,7 +218,7 @@ def render_voice(recording: Path, seed: int) -> np.ndarray:
         silence = np.zeros(int(pause * RATE))
         tracks.append((np.concatenate((lead, silence)), np.concatenate((backing, np.repeat(silence[:, None], 2, 1)))))
     if not tracks:
-        raise ValueError(f"{recording}: nothing in it has a pitch")
+        raise ValueError("nothing in these clips has a pitch")
     dry = np.concatenate([lead for lead, _ in tracks])
     return _produce(dry[:, None] * 0.7071 + np.concatenate([backing for _, backing in tracks]), melody.beat, rng)
 
@@ -228,6 +245,8 @@ def build_singing(corpus: Path, out: Path, voices: Sequence[str], takes: int, se
                 folder = out / f"voices_{voice}" / f"{number:02d}_take{take}"
                 if number >= len(files) or folder.exists():
                     continue
-                track = render_voice(files[number], seed=abs(seed * 1_000_003 + take * 1009 + number * 31 + len(voice)))
+                track = render_voice(
+                    split(read_audio(files[number]).mean(1)), seed=abs(seed * 1_000_003 + take * 1009 + number * 31 + len(voice))
+                )
                 write_song(folder, {"vocals": track}, SOURCES[f"voices_{voice}"])
                 log.info("%s %s: %.1f min", voice, folder.name, len(track) / RATE / 60)

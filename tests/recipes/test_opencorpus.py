@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from recipes.opencorpus import bands, catalogue, desk, recorded, singing
+from recipes.opencorpus import bands, catalogue, desk, recorded, singing, spoken
 from recipes.opencorpus.build import summarise
+from separate.augment import waveform
 from separate.data.stems import find_songs
 from tests.conftest import RATE, sound
 
@@ -77,6 +78,38 @@ def test_a_syllable_string_is_made_to_sing_a_melody(tmp_path: Path) -> None:
 def test_a_missing_voice_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="yuki"):
         singing.build_singing(tmp_path, tmp_path / "out", ["yuki"], 1, 0)
+
+
+def test_speech_is_made_to_sing_higher_and_gets_breath_above_its_band(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pyworld = pytest.importorskip("pyworld")
+    narrow = waveform.low_pass(syllable_string(6.0, 110.0), 7500, RATE)[:, 0]
+    monkeypatch.setattr(spoken, "SPEAKERS", {"flite": ""})
+    monkeypatch.setattr(spoken, "FLITE_VOICES", ("slt",))
+    monkeypatch.setattr(spoken, "spoken", lambda voice, rng: iter([narrow, narrow]))
+    monkeypatch.setattr(spoken, "SECONDS", 10)
+    spoken.build_spoken(tmp_path, seed=0)
+    (song,) = find_songs(tmp_path, RATE)
+    wave = song.read("vocals", 0, song.samples).mean(1)
+    f0, _ = pyworld.dio(wave.astype(np.float64), RATE)
+    assert np.median(f0[f0 > 0]) > 112
+    power = np.square(np.abs(np.fft.rfft(wave)))
+    high = power[np.fft.rfftfreq(len(wave), 1 / RATE) > 8500].sum() / power.sum()
+    assert 1e-6 < high < 0.1
+
+
+def test_speech_comes_in_portions_until_there_is_enough() -> None:
+    clips = iter([np.zeros(40 * RATE), np.zeros(1000), *[np.zeros(60 * RATE)] * 20])
+    portions = list(spoken.portions(clips, minutes=5))
+    assert [sum(map(len, portion)) // RATE for portion in portions] == [160, 180]
+
+
+def test_a_missing_speaker_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spoken, "ASTERISK", tmp_path)
+    with pytest.raises(FileNotFoundError, match="asterisk-core-sounds-it-g722"):
+        next(spoken.announcements("it", np.random.default_rng(0)))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="flite"):
+        next(spoken.spoken("slt", np.random.default_rng(0)))
 
 
 def test_midi_is_split_into_drums_bass_and_other_without_imitated_voices() -> None:
