@@ -23,6 +23,7 @@ from separate.integrity import truncation
 Block = NDArray[np.float32]
 BLOCK = 1 << 16  # samples read at a time
 RATES = (8_000, 192_000)  # Hz
+SEEKABLE = {"WAV", "WAVEX", "RF64", "AIFF", "FLAC", "W64", "CAF", "AU"}  # to the very sample; others are decoded from their start
 TAGS = ("title", "artist", "album", "date", "tracknumber", "genre", "comment", "copyright")
 _SHORT_FRAMES = 4096  # the longest codec frame that padding at the end may amount to, in samples
 
@@ -55,7 +56,7 @@ class AudioReader:
                 raise AudioError(f"{path}: is truncated, {missing}")
         except OSError as error:
             raise AudioError(f"{path}: {error.strerror or error}") from error
-        self._opened_by_av = False
+        self._opened_by_av = self._seekable = False
         try:
             self._open_soundfile()
         except soundfile.LibsndfileError:
@@ -71,7 +72,7 @@ class AudioReader:
 
     def blocks(self) -> Iterator[Block]:
         """The wanted part from start to end. May be called again, to read again."""
-        position = delivered = 0
+        position, delivered = self._first if self._seekable else 0, 0
         try:
             for block in self._av_blocks() if self._opened_by_av else self._soundfile_blocks():
                 here = block[max(0, self._first - position) : int(min(len(block), max(0, self._last - position)))]
@@ -89,7 +90,8 @@ class AudioReader:
         if not position:
             raise AudioError(f"{self.path}: holds no audio")
         if not delivered:
-            raise AudioError(f"{self.path}: ends at {position / self.rate:.1f} s, before the start that was asked for")
+            end = min(position, self._declared) if self._seekable else position
+            raise AudioError(f"{self.path}: ends at {end / self.rate:.1f} s, before the start that was asked for")
 
     def _open_soundfile(self) -> None:
         with soundfile.SoundFile(self.path) as file:
@@ -99,12 +101,13 @@ class AudioReader:
             self._exact = not (file.format == "MP3" and truncation_unknown(self.path)) and file.frames < 2**62
             if file.frames >= 2**62:
                 self.samples = None
+            self._seekable = self._exact and file.format in SEEKABLE
             metadata = file.copy_metadata()
         self.tags = {name: metadata[name] for name in TAGS if metadata.get(name)}
 
     def _soundfile_blocks(self) -> Iterator[Block]:
-        decoded = 0
         with soundfile.SoundFile(self.path) as file:
+            decoded = file.seek(min(self._first, self._declared)) if self._seekable else 0
             while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
                 decoded += len(block)
                 yield block

@@ -18,7 +18,7 @@ def truncation(path: Path) -> str | None:
     size = path.stat().st_size
     with path.open("rb") as file:
         magic = file.read(12)
-        if magic[:4] == b"RIFF" and magic[8:] == b"WAVE":
+        if magic[:4] in (b"RIFF", b"RF64") and magic[8:] == b"WAVE":
             return _riff(file, size)
         if magic[:4] == b"FORM":
             return _short(int.from_bytes(magic[4:8], "big") + 8, size)
@@ -39,12 +39,15 @@ def _short(declared: int, size: int) -> str | None:
 
 
 def _riff(file: BinaryIO, size: int) -> str | None:
-    """The data chunk's length; the last chunk of all may lack its padding byte."""
-    position = 12
+    """The data chunk's length, which RF64 keeps in a chunk before it (EBU Tech 3306); the last chunk may lack its padding byte."""
+    position, long = 12, None
     while position + 8 <= size:
         file.seek(position)
         name, length = struct.unpack("<4sI", file.read(8))
+        if name == b"ds64" and len(head := file.read(16)) == 16:
+            long = int.from_bytes(head[8:], "little")
         if name == b"data":
+            length = long if long is not None and length == 0xFFFFFFFF else length
             return None if length in UNKNOWN_SIZES else _short(position + 8 + length, size)
         position += 8 + length + length % 2
     return "its data chunk is missing"

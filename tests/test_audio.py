@@ -1,3 +1,4 @@
+import struct
 import subprocess
 from fractions import Fraction
 from pathlib import Path
@@ -176,3 +177,42 @@ def test_resampling_in_pieces_equals_resampling_at_once(rates: tuple[int, int]) 
     pieces = [resampler.push(wave[start : start + 1000]) for start in range(0, len(wave), 1000)]
     pieces.append(resampler.push(wave[:0], last=True))
     np.testing.assert_allclose(np.concatenate(pieces), soxr.resample(wave, *rates), atol=1e-4)
+
+
+def sparse_rf64(path: Path, samples: int, end: np.ndarray) -> Path:
+    """An RF64 of so many float32 stereo samples, silence (a hole on the disk) but for its end."""
+    size = samples * 8
+    header = b"RF64" + struct.pack("<I", 0xFFFFFFFF) + b"WAVE"
+    header += b"ds64" + struct.pack("<IQQQI", 28, size + 72, size, samples, 0)
+    header += b"fmt " + struct.pack("<IHHIIHH", 16, 3, 2, RATE, RATE * 8, 8, 32) + b"data" + struct.pack("<I", 0xFFFFFFFF)
+    with path.open("wb") as file:
+        file.write(header)
+        file.truncate(len(header) + size - end.nbytes)
+        file.seek(0, 2)
+        file.write(end.astype("<f4").tobytes())
+    return path
+
+
+def test_the_end_of_an_rf64_above_4_gib_is_read(tmp_path: Path) -> None:
+    samples, end = 5 * 2**30 // 8, sound(1)
+    path = sparse_rf64(tmp_path / "long.wav", samples, end)
+    reader = AudioReader(path, start=(samples - RATE) / RATE)
+    assert reader.samples == RATE
+    np.testing.assert_array_equal(np.concatenate(list(reader.blocks())), end)
+    assert AudioReader(path).samples == samples
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size - 1000)
+    with pytest.raises(AudioError, match="1000 of"):
+        AudioReader(path)
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "aiff", "ogg", "mp3"])
+def test_a_part_is_what_reading_all_gives_there(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"song.{suffix}"
+    soundfile.write(path, sound(3), RATE)
+    whole = read(path)
+    for start, duration in ((0.5, 1.0), (1.7, 10.0), (2.999, 0.0001)):
+        first = round(start * RATE)
+        np.testing.assert_array_equal(read(path, start=start, duration=duration), whole[first : first + max(1, round(duration * RATE))])
+    with pytest.raises(AudioError, match="ends at"):
+        read(path, start=4)
