@@ -19,10 +19,11 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.processes import alone, best_seconds, machine
-from separate import Separator, separator
+from separate import Separator
 from separate.audio import AudioReader
 from separate.frontend import FrontEnd
 from separate.models.mmdensenet import PRESETS, MMDenseNet
+from separate.separator import has_bfloat16
 
 THREADS = 2
 RATE = 44100
@@ -37,8 +38,8 @@ def song(path: Path, seconds: float) -> torch.Tensor:
 def inference(path: Path, frames: int, threads: int, precision: str) -> float:
     """Times real time on one minute."""
     torch.set_num_threads(threads)
-    separator.CHUNK_FRAMES = frames
     ours, mixture = Separator.load(device="cpu", precision=precision), song(path, 60)
+    ours.chunk_frames = frames
     return 60 / best_seconds(lambda: ours(mixture, RATE, ["vocals"]), 2)
 
 
@@ -94,8 +95,8 @@ def main() -> None:
     parser.add_argument("song", type=Path)
     path = parser.parse_args().song
     print(machine() + "\n\nchunk frames  threads  precision   x real time   peak MB")
-    for precision in ("float32", "bfloat16") if separator.has_bfloat16() else ("float32",):
-        for frames, threads in [*((frames, THREADS) for frames in (64, 128, 256, 512, 1024, 2048)), (separator.CHUNK_FRAMES, 1)]:
+    for precision in ("float32", "bfloat16") if has_bfloat16() else ("float32",):
+        for frames, threads in [*((frames, THREADS) for frames in (64, 128, 256, 320, 512, 1024, 2048)), (512, 1)]:
             factor, memory = alone(inference, path, frames, threads, precision)
             print(f"{frames:>12}{threads:>9}{precision:>11}{factor:>14.1f}{memory:>10.0f}", flush=True)
     print("\nstream of minutes    seconds   peak MB")

@@ -18,7 +18,8 @@ from separate.models.mmdensenet import MMDenseNet
 from separate.pretrained import Card
 from separate.streaming import StreamingNetwork
 
-CHUNK_FRAMES = 512  # a longer chunk costs memory and gains little speed: see benchmarks/speed.py
+# Frames computed at a time, for 800 MB in all, of which torch takes 500: see benchmarks/README.md.
+CHUNK_FRAMES = {torch.float32: 320, torch.bfloat16: 512}
 Hook = Callable[[int, int | None], None]
 Stems = dict[str, Tensor]
 
@@ -34,6 +35,7 @@ class Separator:
     def __init__(self, network: MMDenseNet, card: Card, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> None:
         self.card = card
         self.device, self.dtype = torch.device(device), dtype
+        self.chunk_frames = CHUNK_FRAMES[dtype]
         self.network = network.folded(dtype).to(self.device)
         self.front_end = FrontEnd(card.front_end).to(self.device)
 
@@ -120,7 +122,7 @@ class _Pipe:
         self.names, self.wanted, self.channels = card.stems, wanted, channels
         self.consistent = consistent and len(card.stems) > 1
         self.inner = card.network.channels
-        self.network = StreamingNetwork(separator.network, separator.front_end, CHUNK_FRAMES)
+        self.network = StreamingNetwork(separator.network, separator.front_end, separator.chunk_frames)
         self.down = Resampler(rate, card.rate, self.inner)
         self.up = Resampler(card.rate, rate, self.inner * len(card.stems))
         self.mixture = torch.zeros(channels, 0)

@@ -11,7 +11,6 @@ from hypothesis import strategies as some
 
 from benchmarks import longrun
 from separate import AudioFormat, Job, Separator
-from separate import separator as module
 from tests.conftest import sound
 
 RATES = some.sampled_from([8000, 11025, 22050, 32000, 44100, 48000, 96000, 192000])
@@ -38,12 +37,12 @@ def test_stems_of_a_stream_cut_anywhere_are_those_of_the_whole(
 @SLOW
 @given(frames=some.integers(1, 300), samples=some.integers(1, 60000))
 def test_any_chunk_length_gives_the_same(separator: Separator, frames: int, samples: int) -> None:
-    mixture, kept = torch.from_numpy(sound(samples / 44100).T), module.CHUNK_FRAMES
+    mixture, kept = torch.from_numpy(sound(samples / 44100).T), separator.chunk_frames
     try:
-        module.CHUNK_FRAMES = frames
+        separator.chunk_frames = frames
         chunked = separator(mixture, 44100, ["vocals"])["vocals"]
     finally:
-        module.CHUNK_FRAMES = kept
+        separator.chunk_frames = kept
     torch.testing.assert_close(chunked, separator(mixture, 44100, ["vocals"])["vocals"], atol=1e-5, rtol=0)
 
 

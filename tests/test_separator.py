@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from separate import AudioError, Cancelled, ModelError, Separator
-from separate import separator as module
 from tests.conftest import RATE, sound
 
 
@@ -16,12 +15,11 @@ def wave(seconds: float, channels: int = 2, rate: int = RATE) -> torch.Tensor:
 @pytest.fixture(scope="module")
 def whole(separator: Separator) -> torch.Tensor:
     """Vocals of 8 s computed in one chunk, on which streaming is measured."""
-    kept = module.CHUNK_FRAMES
-    module.CHUNK_FRAMES = 1 << 20
+    kept, separator.chunk_frames = separator.chunk_frames, 1 << 20
     try:
         return separator(wave(8), RATE, ["vocals"])["vocals"]
     finally:
-        module.CHUNK_FRAMES = kept
+        separator.chunk_frames = kept
 
 
 @pytest.mark.parametrize("frames", [1, 40, 172, 512])
@@ -29,7 +27,7 @@ def whole(separator: Separator) -> torch.Tensor:
 def test_the_result_does_not_depend_on_the_chunk_length(
     separator: Separator, whole: torch.Tensor, monkeypatch: pytest.MonkeyPatch, frames: int, piece: int
 ) -> None:
-    monkeypatch.setattr(module, "CHUNK_FRAMES", frames)
+    monkeypatch.setattr(separator, "chunk_frames", frames)
     mixture = wave(8)
     blocks = [mixture[:, start : start + piece] for start in range(0, mixture.shape[1], piece)]
     parts = list(separator.stream(blocks, RATE, ["vocals"]))
@@ -58,7 +56,7 @@ def test_streaming_keeps_little_of_what_it_has_seen(separator: Separator) -> Non
     for part in separator.stream((wave(1) for _ in range(40)), RATE, ["vocals"]):
         received, delivered = min(received + RATE, 40 * RATE), delivered + part["vocals"].shape[-1]
         lag = max(lag, received - delivered)
-    frames = module.CHUNK_FRAMES + 2 * separator.network.config.context + 4 * separator.network.config.stride
+    frames = separator.chunk_frames + 2 * separator.network.config.context + 4 * separator.network.config.stride
     assert lag <= frames * separator.front_end.config.hop_length + RATE
 
 
