@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from separate.frontend import FrontEnd
 
@@ -32,6 +33,16 @@ def spectrograms(waves: Mapping[str, torch.Tensor], rate: int, path: Path, top: 
     axes[-1].set_xlabel("seconds")
     figure.colorbar(shown, ax=axes, label="dB", fraction=0.03, pad=0.01)
     figure.savefig(path, dpi=110)
+
+
+def pictures(panels: Mapping[str, NDArray], path: Path) -> None:
+    """Matrices [rows, columns] under their names, one below the other, row 0 at the bottom, each in its own range of values."""
+    figure = _figure(9, 1.9 * len(panels) + 0.3)
+    for axis, (name, panel) in zip(figure.subplots(len(panels), 1, squeeze=False)[:, 0], panels.items(), strict=True):
+        axis.imshow(panel, origin="lower", aspect="auto", cmap="magma", interpolation="nearest")
+        axis.set_title(name, loc="left", fontsize=10)
+        axis.set_axis_off()
+    figure.savefig(path, dpi=90)
 
 
 def score_boxes(scores: Mapping[str, Sequence[float]], title: str, path: Path) -> None:

@@ -14,13 +14,14 @@ from typing import Any, cast
 import torch
 from lightning import LightningModule
 from lightning.pytorch.utilities.types import STEP_OUTPUT, OptimizerLRScheduler
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from separate.data.module import StemsData
+from separate.errors import ModelError
 from separate.frontend import FrontEnd, FrontEndConfig
 from separate.losses.spectrogram import BandL2
 from separate.models.mmdensenet import PRESETS, MMDenseNet, MMDenseNetConfig
+from separate.pretrained import load, read_card
 
 STATISTICS_EXAMPLES = 64
 
@@ -28,8 +29,8 @@ STATISTICS_EXAMPLES = 64
 class SeparationTask(LightningModule):
     """AdamW, linear warm-up, cosine decay to zero over the trainer's steps.
 
-    network: a preset's name or a whole configuration; its `stems` become the number of targets. initial_weights: a
-    model.safetensors to start from, of the same network.
+    network: a preset's name or a whole configuration; its `stems` become the number of targets. initial_model: a model's folder to start
+    from, with the same network but for its stems: those that both have keep their masks.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class SeparationTask(LightningModule):
         learning_rate: float = 2e-3,
         weight_decay: float = 1e-2,
         warmup_steps: int = 100,
-        initial_weights: Path | None = None,
+        initial_model: Path | None = None,
     ) -> None:
         super().__init__()
         if isinstance(network, str):
@@ -53,11 +54,23 @@ class SeparationTask(LightningModule):
         self.front_end = FrontEnd(front_end)
         self.loss = loss or BandL2()
         self.learning_rate, self.weight_decay, self.warmup_steps = learning_rate, weight_decay, warmup_steps
-        if initial_weights is not None:
-            self.network.load_state_dict(load_file(initial_weights))
+        if initial_model is not None:
+            self._start_from(initial_model)
         self.energies = torch.zeros(0)
         self.waited = self.stepped = 0.0
         self.clock = time.perf_counter()
+
+    def _start_from(self, folder: Path) -> None:
+        """Take over a model's weights. Raises ModelError if its network is another."""
+        card = read_card(folder)
+        if replace(card.network, stems=len(self.targets)) != self.network.config:
+            raise ModelError(f"{folder}: its network is not the recipe's")
+        state, own = load(folder, card).state_dict(), self.network.state_dict()
+        channels = card.network.channels
+        for name, axis in (("head.weight", 1), ("head.bias", 0)):
+            theirs, head = dict(zip(card.stems, state[name].split(channels, axis), strict=True)), own[name].split(channels, axis)
+            state[name] = torch.cat([theirs.get(target, mine) for target, mine in zip(self.targets, head, strict=True)], axis)
+        self.network.load_state_dict(state)
 
     def on_fit_start(self) -> None:
         """Once: the network's input statistics, from the same examples in every process."""

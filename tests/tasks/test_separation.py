@@ -9,9 +9,10 @@ import yaml
 
 from recipes import export
 from recipes.train import main
-from separate import AudioError, Separator
+from separate import AudioError, ModelError, Separator
 from separate.data.module import StemsData
 from separate.frontend import FrontEndConfig
+from separate.pretrained import load, read_card
 from separate.tasks.separation import SeparationTask
 from tests.conftest import RATE, tiny_config
 from tests.songs import made_up_song
@@ -130,9 +131,15 @@ def test_bfloat16_trains(recipe: list[str], tmp_path: Path) -> None:
     assert all(tensor.isfinite().all() for tensor in weights.values())
 
 
-def test_training_can_start_from_a_model(model: Path) -> None:
-    task = SeparationTask(["vocals"], tiny_config(), initial_weights=model / "model.safetensors")
-    torch.testing.assert_close(task.network.head.weight, Separator.load(model, "cpu", "float32").network.head.weight, check_stride=False)
+def test_training_can_start_from_a_model_of_other_stems(two_stem_model: Path, model: Path) -> None:
+    old = Separator.load(two_stem_model, "cpu", "float32").network
+    torch.manual_seed(1)
+    task = SeparationTask(["bass", "drums"], tiny_config(), initial_model=two_stem_model)
+    torch.testing.assert_close(task.network.full.stem[0].weight, load(two_stem_model, read_card(two_stem_model)).full.stem[0].weight)
+    torch.testing.assert_close(task.network.head.weight[:, 2:], old.head.weight[:, 2:], check_stride=False)
+    assert not torch.equal(task.network.head.weight[:, :2], old.head.weight[:, :2])
+    with pytest.raises(ModelError, match="not the recipe's"):
+        SeparationTask(["vocals"], "strided", initial_model=model)
 
 
 def test_songs_to_validate_on_are_never_trained_on(tmp_path: Path) -> None:
