@@ -62,7 +62,8 @@ def announcements(language: str, rng: np.random.Generator) -> Iterator[np.ndarra
     for number in rng.permutation(len(files)):
         with av.open(str(files[number]), format="g722") as container:
             frames = [frame.to_ndarray().reshape(-1).astype(np.float32) for frame in container.decode(audio=0)]
-        yield np.asarray(soxr.resample(np.concatenate(frames) / 32768, 16000, RATE))
+        if frames:  # some announcements are empty
+            yield np.asarray(soxr.resample(np.concatenate(frames) / 32768, 16000, RATE))
 
 
 def spoken(voice: str, rng: np.random.Generator) -> Iterator[np.ndarray]:
