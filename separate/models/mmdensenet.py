@@ -11,6 +11,7 @@ mask output. A block hands on only its last layer's maps, the reading that gives
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -202,6 +203,13 @@ class MultiScaleDenseNet(nn.Module):
         self.merge = ConvNorm(nn.ConvTranspose2d(maps, merge_channels, (ratio, 1), (ratio, 1), bias=False))
 
     def forward(self, x: Tensor) -> Tensor:
+        x, skips = self.encode(x)
+        for lift, block, skip in zip(self.lift, self.up, reversed(skips), strict=True):
+            x = block(torch.cat((lift(x), skip), dim=1))
+        return cast(Tensor, self.merge(x)[..., : self.rows, :])
+
+    def encode(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """(bottleneck's maps, what each scale hands over on the way down, finest first)."""
         kernel, stride = self.config.stem_kernel[0], self.config.stem_stride
         extra = -x.shape[-2] % (stride * 2**self.config.halvings)
         below = (kernel - stride) // 2
@@ -210,10 +218,7 @@ class MultiScaleDenseNet(nn.Module):
         for block in self.down:
             skips.append(block(x))
             x = avg_pool2d(skips[-1], 2)
-        x = self.bottleneck(x)
-        for lift, block, skip in zip(self.lift, self.up, reversed(skips), strict=True):
-            x = block(torch.cat((lift(x), skip), dim=1))
-        return cast(Tensor, self.merge(x)[..., : self.rows, :])
+        return self.bottleneck(x), skips
 
 
 class MMDenseNet(nn.Module):
@@ -247,17 +252,33 @@ class MMDenseNet(nn.Module):
     def forward(self, magnitude: Tensor) -> Tensor:
         batch, channels, bins, frames = magnitude.shape
         config = self.config
-        if (channels, bins) != (config.channels, config.bins):
-            raise ValueError(f"expected {config.channels} channels x {config.bins} bins, got {channels} x {bins}")
-        x = pad(magnitude, (0, -frames % config.stride))
-        x = ((x.pow(config.compression) - self.input_mean) * self.input_scale).to(self.head.weight.dtype)
-        bands = [net(x[:, :, band.start : band.stop]) for net, band in zip(self.bands, config.bands, strict=True)]
-        joined = torch.cat((torch.cat(bands, dim=2), self.full(x)), dim=1)
+        *bands, full = (net(x) for net, x in self._inputs(magnitude))
+        joined = torch.cat((torch.cat(bands, dim=2), full), dim=1)
         out = self.head(self.final(joined))[..., :bins, :frames]
         out = out.reshape(batch, config.stems, channels, bins, frames).float()
         if config.output == "mask":
             return torch.sigmoid(out) * magnitude[:, None]
         return torch.relu(out)
+
+    def embed(self, magnitude: Tensor) -> Tensor:
+        """Magnitudes [batch, channels, bins, frames] -> [batch, embedding_size]: mean and maximum of every bottleneck map."""
+        codes = [net.encode(x)[0] for net, x in self._inputs(magnitude)]
+        return torch.cat([part for code in codes for part in (code.mean((2, 3)), code.amax((2, 3)))], dim=1)
+
+    @property
+    def embedding_size(self) -> int:
+        return 2 * sum(path.blocks[path.halvings][0] for path in self.config.paths)
+
+    def _inputs(self, magnitude: Tensor) -> Iterator[tuple[MultiScaleDenseNet, Tensor]]:
+        """Every path's network with its bins of the compressed, standardised input, filled up to whole strides."""
+        channels, bins, frames = magnitude.shape[1:]
+        config = self.config
+        if (channels, bins) != (config.channels, config.bins):
+            raise ValueError(f"expected {config.channels} channels x {config.bins} bins, got {channels} x {bins}")
+        x = pad(magnitude, (0, -frames % config.stride))
+        x = ((x.pow(config.compression) - self.input_mean) * self.input_scale).to(self.head.weight.dtype)
+        for net, path in zip([*self.bands, self.full], config.paths, strict=True):
+            yield cast(MultiScaleDenseNet, net), x[:, :, path.start : path.stop]
 
     def folded(self, dtype: torch.dtype = torch.float32) -> MMDenseNet:
         """A copy for inference, every batch norm merged into the convolution before it, which then computes in `dtype`.

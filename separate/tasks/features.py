@@ -42,7 +42,8 @@ def _read(name: str, weights: str) -> dict[str, Tensor]:
             tensors = load_file(weights) if Path(weights).suffix == ".safetensors" else _checkpoint(weights)
         except (OSError, SafetensorError) as error:
             raise ModelError(f"{weights}: cannot be read as weights of a VGG ({error})") from error
-    return {key.rpartition("features.")[2]: tensor for key, tensor in tensors.items() if "features." in key}
+    named = sorted((key for key in tensors if "features." in key), key=len, reverse=True)
+    return {key.rpartition("features.")[2]: tensors[key] for key in named}  # of several networks the one with the shortest prefix
 
 
 def _checkpoint(path: str) -> dict[str, Tensor]:

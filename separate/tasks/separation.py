@@ -19,9 +19,11 @@ from torch import Tensor, nn
 from separate.data.module import StemsData
 from separate.errors import ModelError
 from separate.frontend import FrontEnd, FrontEndConfig
+from separate.losses.relic import RelicTerms
 from separate.losses.spectrogram import BandL2
 from separate.models.mmdensenet import PRESETS, MMDenseNet, MMDenseNetConfig
 from separate.pretrained import load, read_card
+from separate.tasks.relic import BottleneckEncoder, Invariance, kept_statistics
 
 STATISTICS_EXAMPLES = 64
 
@@ -30,7 +32,8 @@ class SeparationTask(LightningModule):
     """AdamW, linear warm-up, cosine decay to zero over the trainer's steps.
 
     network: a preset's name or a whole configuration; its `stems` become the number of targets. initial_model: a model's folder to start
-    from, with the same network but for its stems: those that both have keep their masks.
+    from, with the same network but for its stems: those that both have keep their masks. regulariser: ReLIC on the bottleneck's embeddings
+    of views of the mixtures, times `regulariser_weight`, beside the loss.
     """
 
     def __init__(
@@ -43,6 +46,8 @@ class SeparationTask(LightningModule):
         weight_decay: float = 1e-2,
         warmup_steps: int = 100,
         initial_model: Path | None = None,
+        regulariser: Invariance | None = None,
+        regulariser_weight: float = 0.1,
     ) -> None:
         super().__init__()
         if isinstance(network, str):
@@ -56,6 +61,9 @@ class SeparationTask(LightningModule):
         self.learning_rate, self.weight_decay, self.warmup_steps = learning_rate, weight_decay, warmup_steps
         if initial_model is not None:
             self._start_from(initial_model)
+        self.regulariser, self.regulariser_weight = regulariser, regulariser_weight
+        if regulariser is not None:
+            regulariser.attach(BottleneckEncoder(self.network), self.network.embedding_size)
         self.energies = torch.zeros(0)
         self.waited = self.stepped = 0.0
         self.clock = time.perf_counter()
@@ -90,6 +98,11 @@ class SeparationTask(LightningModule):
         if isinstance(found, dict):
             self.log_dict({f"train/{name}": term for name, term in found.items()})
             found = torch.stack(list(found.values())).sum()
+        if self.regulariser is not None:
+            with kept_statistics(self.network):
+                terms: RelicTerms = self.regulariser(BottleneckEncoder(self.network), mixture.abs())
+            self.log_dict({"train/contrastive": terms.contrastive, "train/invariance": terms.invariance})
+            found = found + self.regulariser_weight * terms.total
         self.log("train/loss", found, prog_bar=True)
         return found
 
@@ -100,6 +113,8 @@ class SeparationTask(LightningModule):
         self.clock = now
 
     def on_train_batch_end(self, outputs: STEP_OUTPUT, batch: Tensor, batch_idx: int) -> None:
+        if self.regulariser is not None:
+            self.regulariser.follow(BottleneckEncoder(self.network), self.global_step, int(self.trainer.estimated_stepping_batches))
         now = time.perf_counter()
         self.stepped += now - self.clock
         self.clock = now
@@ -132,7 +147,8 @@ class SeparationTask(LightningModule):
         self.log_dict({**means, "valid/sdr": sdr.mean().float()}, prog_bar=True)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        optimizer = torch.optim.AdamW(self.network.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
+        trained = [*self.network.parameters(), *(self.regulariser.projector.parameters() if self.regulariser else ())]
+        optimizer = torch.optim.AdamW(trained, lr=self.learning_rate, weight_decay=self.weight_decay)
         steps = max(1, int(self.trainer.estimated_stepping_batches))
 
         def factor(step: int) -> float:

@@ -1,0 +1,147 @@
+"""ReLIC as a task of its own (pre-training an encoder, no labels) and as a regulariser beside another task.
+
+Both give an encoder several views of the same magnitudes and compare the projections with those of its moving average: see
+separate.losses.relic for the objective and separate.augment.spectrogram for the views.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torchvision
+from lightning import LightningModule
+from torch import Tensor, nn
+
+from separate.augment.spectrogram import Compose, View
+from separate.frontend import FrontEnd, FrontEndConfig
+from separate.losses.feature import PictureConfig, picture
+from separate.losses.relic import RelicTerms, TargetNetwork, momentum, relic
+from separate.models.mmdensenet import PRESETS, MMDenseNet
+from separate.models.projector import Projector
+from separate.models.vgg import layer_names
+
+
+class VGGEncoder(nn.Module):
+    """Magnitudes [batch, channels, bins, frames] -> [batch, size]: mean and maximum of the maps of a VGG's layer `last`, trainable.
+
+    The picture is the feature loss's, in grey; `features` is named as in torchvision, so that a checkpoint gives weights for that loss.
+    """
+
+    def __init__(self, name: str = "vgg19", last: str = "relu3_1", picture: PictureConfig | None = None) -> None:
+        super().__init__()
+        features = getattr(torchvision.models, name)(weights=None).features
+        self.features = features[: layer_names(features).index(last) + 1]
+        self.picture = picture or PictureConfig(top=0.5, pool=(2, 2))
+        self.size = 2 * [layer for layer in self.features if isinstance(layer, nn.Conv2d)][-1].out_channels
+
+    def forward(self, magnitude: Tensor) -> Tensor:
+        level = magnitude.square().mean((1, 2, 3), keepdim=True).sqrt()
+        maps = self.features(picture(magnitude, level, self.picture).expand(-1, 3, -1, -1))
+        return torch.cat((maps.mean((2, 3)), maps.amax((2, 3))), dim=1)
+
+
+class BottleneckEncoder(nn.Module):
+    """A separator's bottleneck as an encoder: see MMDenseNet.embed."""
+
+    def __init__(self, network: MMDenseNet) -> None:
+        super().__init__()
+        self.network, self.size = network, network.embedding_size
+
+    def forward(self, magnitude: Tensor) -> Tensor:
+        return self.network.embed(magnitude)
+
+
+class Invariance(nn.Module):
+    """ReLIC's objective for an encoder, with projector and target network of its own. alpha 0 is SimCLR with a moving target.
+
+    views: transforms, each applied with `probability`; every one of the `pairs` takes two new views of each example.
+    """
+
+    def __init__(
+        self,
+        views: Sequence[View],
+        probability: float = 0.8,
+        temperature: float = 0.1,
+        alpha: float = 1.0,
+        pairs: int = 2,
+        symmetric: bool = False,
+        base_momentum: float = 0.996,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.views, self.pairs = Compose(tuple(views), probability), pairs
+        self.temperature, self.alpha, self.symmetric, self.base_momentum = temperature, alpha, symmetric, base_momentum
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def attach(self, encoder: nn.Module, size: int) -> None:
+        """Make projector and target for an encoder whose embeddings have `size` numbers."""
+        self.projector = Projector(size)
+        self.target = TargetNetwork(nn.Sequential(encoder, self.projector))
+
+    def forward(self, encoder: nn.Module, magnitude: Tensor) -> RelicTerms:
+        """The terms for magnitudes [batch, channels, bins, frames]."""
+        online = [self.projector(encoder(self.views(magnitude, self.generator))) for _ in range(self.pairs)]
+        target = [self.target(self.views(magnitude, self.generator)) for _ in range(self.pairs)]
+        return relic(torch.stack(online), torch.stack(target), self.temperature, self.alpha, self.symmetric)
+
+    def follow(self, encoder: nn.Module, step: int, steps: int) -> None:
+        """Move the target towards the encoder, after an optimiser's step."""
+        self.target.update(nn.Sequential(encoder, self.projector), momentum(step, steps, self.base_momentum))
+
+
+@contextmanager
+def kept_statistics(network: nn.Module) -> Iterator[None]:
+    """Batch norms normalise by the batch, but do not remember it: views are not what the network will meet."""
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, value in zip(norms, momenta, strict=True):
+            norm.momentum = value
+
+
+class RelicTask(LightningModule):
+    """Pre-training on mixtures and single stems alike, without labels.
+
+    encoder: "vgg19" (or another VGG), up to the layer `last`; or the name of a separator's preset, whose bottleneck is trained.
+    """
+
+    def __init__(
+        self,
+        invariance: Invariance,
+        encoder: str = "vgg19",
+        last: str = "relu3_1",
+        front_end: FrontEndConfig | None = None,
+        learning_rate: float = 1e-3,
+        weight_decay: float = 1e-4,
+    ) -> None:
+        super().__init__()
+        self.encoder: BottleneckEncoder | VGGEncoder
+        self.encoder = BottleneckEncoder(MMDenseNet(PRESETS[encoder])) if encoder in PRESETS else VGGEncoder(encoder, last)
+        self.invariance, self.front_end = invariance, FrontEnd(front_end)
+        self.invariance.attach(self.encoder, self.encoder.size)
+        self.learning_rate, self.weight_decay = learning_rate, weight_decay
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        """batch [examples, stems, channels, samples]: of each example one stem, or the sum of all."""
+        choice = torch.randint(batch.shape[1] + 1, (len(batch),), device=batch.device)
+        rows = torch.cat((batch, batch.sum(1, keepdim=True)), dim=1)[torch.arange(len(batch)), choice]
+        silent = rows.abs().amax((1, 2)) < 1e-4
+        rows[silent] = batch[silent].sum(1)
+        terms: RelicTerms = self.invariance(self.encoder, self.front_end.stft(rows).abs())
+        self.log_dict({"train/contrastive": terms.contrastive, "train/invariance": terms.invariance})
+        self.log("train/loss", terms.total, prog_bar=True)
+        return terms.total
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.invariance.follow(self.encoder, self.global_step, int(self.trainer.estimated_stepping_batches))
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        trained = [*self.encoder.parameters(), *self.invariance.projector.parameters()]
+        return torch.optim.AdamW(trained, lr=self.learning_rate, weight_decay=self.weight_decay)

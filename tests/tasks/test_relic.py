@@ -1,0 +1,111 @@
+from pathlib import Path
+
+import pytest
+import torch
+from lightning import LightningDataModule, Trainer
+from lightning.pytorch.callbacks import EMAWeightAveraging
+from torch.utils.data import DataLoader
+
+from separate.augment.spectrogram import Gain, Tilt
+from separate.frontend import FrontEndConfig
+from separate.losses.relic import momentum
+from separate.models.mmdensenet import PRESETS, MMDenseNet
+from separate.tasks.features import load_vgg
+from separate.tasks.relic import BottleneckEncoder, Invariance, RelicTask, VGGEncoder, kept_statistics
+from separate.tasks.separation import SeparationTask
+from tests.conftest import random_network, tiny_config
+
+FRONT_END = FrontEndConfig(512, 256)
+
+
+class Noises(LightningDataModule):
+    """Sixteen examples [stems, channels, samples], every one a tone of its own pitch in noise."""
+
+    valid_songs = ()
+
+    def train_set(self, epoch: int) -> torch.Tensor:
+        torch.manual_seed(epoch)
+        time = torch.arange(8192) / 8192
+        tones = torch.sin(2 * torch.pi * 60 * torch.arange(1, 17)[:, None] * time)
+        return torch.stack((tones[:, None].expand(-1, 2, -1), 0.3 * torch.randn(16, 2, 8192)), dim=1)
+
+    def train_dataloader(self) -> DataLoader:
+        return DataLoader(list(self.train_set(0)), 8)
+
+
+def trainer(folder: Path, epochs: int, **arguments) -> Trainer:
+    return Trainer(
+        accelerator="cpu",
+        max_epochs=epochs,
+        default_root_dir=folder,
+        logger=False,
+        enable_progress_bar=False,
+        limit_val_batches=0,
+        **arguments,
+    )
+
+
+@pytest.fixture
+def tiny_preset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PRESETS, "tiny", tiny_config())
+
+
+def test_pre_training_learns_to_tell_examples_apart(tmp_path: Path, tiny_preset: None) -> None:
+    torch.manual_seed(0)
+    task = RelicTask(Invariance([Gain(), Tilt()]), "tiny", front_end=FRONT_END, learning_rate=3e-3)
+    seen = []
+    task.log = lambda name, value, **_: seen.append(float(value))
+    trainer(tmp_path, 40).fit(task, Noises())
+    assert sum(seen[-8:]) < 0.6 * sum(seen[:8])
+
+
+def test_the_target_follows_the_encoder_and_is_not_trained(tiny_preset: None) -> None:
+    encoder = BottleneckEncoder(random_network(tiny_config()))
+    invariance = Invariance([Gain()])
+    invariance.attach(encoder, encoder.size)
+    before = invariance.target.network[0].network.head.weight.clone()
+    encoder.network.head.weight.data += 1
+    invariance.follow(encoder, 0, 10)
+    expected = before + (1 - momentum(0, 10))
+    torch.testing.assert_close(invariance.target.network[0].network.head.weight, expected)
+    invariance(encoder, torch.rand(4, 2, 257, 16)).total.backward()
+    assert all(parameter.grad is None for parameter in invariance.target.parameters())
+    assert encoder.network.full.bottleneck.layers[0][0].weight.grad.abs().max() > 0
+
+
+def test_a_pre_trained_vgg_gives_the_feature_loss_its_weights(tmp_path: Path) -> None:
+    task = RelicTask(Invariance([Gain()]), "vgg11", "relu2_1", FRONT_END)
+    runner = trainer(tmp_path, 1)
+    runner.fit(task, Noises())
+    runner.save_checkpoint(tmp_path / "vgg.ckpt")
+    features = load_vgg("vgg11", ("relu2_1",), str(tmp_path / "vgg.ckpt"))
+    torch.testing.assert_close(features.layers[3].weight.data, task.encoder.features[3].weight.data)
+
+
+def test_embeddings_do_not_depend_on_level_for_a_vgg() -> None:
+    encoder, magnitude = VGGEncoder("vgg11", "relu2_1").eval(), torch.rand(2, 2, 257, 32)
+    torch.testing.assert_close(encoder(10 * magnitude), encoder(magnitude), atol=1e-4, rtol=1e-3)
+    assert encoder(magnitude).shape == (2, encoder.size)
+
+
+def test_views_leave_no_trace_in_the_statistics() -> None:
+    network = MMDenseNet(tiny_config())
+    before = network.full.stem[1].running_mean.clone()
+    with kept_statistics(network):
+        network.embed(torch.rand(2, 2, 257, 16))
+    assert torch.equal(network.full.stem[1].running_mean, before)
+    network.embed(torch.rand(2, 2, 257, 16))
+    assert not torch.equal(network.full.stem[1].running_mean, before)
+
+
+def test_the_separator_trains_with_the_regulariser_and_its_averaged_weights_stand_alone(tmp_path: Path) -> None:
+    task = SeparationTask(["vocals"], tiny_config(), FRONT_END, regulariser=Invariance([Gain(), Tilt()]), regulariser_weight=0.5)
+    names = set()
+    task.log_dict = lambda found, **_: names.update(found)
+    runner = trainer(tmp_path, 2, callbacks=[EMAWeightAveraging(decay=0.5)])
+    runner.fit(task, Noises())
+    runner.save_checkpoint(tmp_path / "both.ckpt")
+    assert names == {"train/contrastive", "train/invariance"}
+    state = torch.load(tmp_path / "both.ckpt", weights_only=True)["state_dict"]
+    own = {name.removeprefix("network."): value for name, value in state.items() if name.startswith("network.")}
+    assert own.keys() == task.network.state_dict().keys()
