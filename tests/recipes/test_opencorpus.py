@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from recipes.opencorpus import bands, catalogue, desk, recorded, singing, spoken
+from recipes.opencorpus import bands, catalogue, desk, recorded, sampled, singing, spoken
 from recipes.opencorpus.build import summarise
 from separate.augment import waveform
 from separate.data.stems import find_songs
@@ -125,6 +125,45 @@ def test_midi_is_split_into_drums_bass_and_other_without_imitated_voices() -> No
     channels = {name: {m.channel for m in stem.tracks[0] if m.type == "note_on"} for name, stem in stems.items()}
     assert channels == {"drums": {9}, "bass": {1}, "other": {0}}
     assert all(abs(stem.length - 0.5) < 0.1 for stem in stems.values())
+
+
+def test_recorded_notes_sound_at_the_pitch_and_time_that_the_score_asks_for(tmp_path: Path) -> None:
+    time = np.arange(2 * RATE) / RATE
+    write(tmp_path / "bass" / "sustain__a3_f_rr1.ogg", np.sin(2 * np.pi * 110 * time)[:, None])  # written an octave higher
+    write(tmp_path / "bass" / "sustain__a3_rel_rr1.ogg", np.ones((100, 1)))
+    recorded_notes = sampled.read_notes(tmp_path / "bass", "sustain", -1)
+    assert {pitch: len(takes) for pitch, takes in recorded_notes.items()} == {45: 1}
+    rng = np.random.default_rng(0)
+    wave = sampled.play_notes([sampled.Note(0.5, 1.0, 48, 127, 33), sampled.Note(1.0, 1.5, 45 + 24, 60, 33)], recorded_notes, 0.0, rng)
+    assert np.abs(wave[: RATE // 2 - 1]).max() == 0 and np.abs(wave[:, 1]).max() < 1e-9
+    power = np.square(np.abs(np.fft.rfft(wave[RATE // 2 : RATE, 0])))
+    assert np.fft.rfftfreq(RATE // 2, 1 / RATE)[power.argmax()] == pytest.approx(130.8, abs=3)
+    assert np.abs(wave[RATE + 12000 : RATE + 20000]).max() < 0.5 * np.abs(wave[RATE // 2 : RATE]).max()
+    assert np.abs(wave[2 * RATE + 4000 :]).max() < 1e-3  # let go
+    with pytest.raises(FileNotFoundError, match="no recorded notes"):
+        sampled.read_notes(tmp_path / "bass", "tuba", 0)
+
+
+def test_a_song_on_recorded_notes_has_the_stems_of_its_midi(tmp_path: Path) -> None:
+    mido = pytest.importorskip("mido")
+    kit = tmp_path / "notes" / sampled.DRUM_KIT
+    for pieces in sampled.PIECES.values():
+        for piece in pieces:
+            write(kit / f"group__{piece}1.ogg", sound(0.3)[:, :1])
+    for folder, prefix, _ in (*sampled.BASSES, *sampled.GUITAR_KITS):
+        write(tmp_path / "notes" / folder / f"{prefix}__a3_x.ogg", sound(0.5)[:, :1])
+    midi = mido.MidiFile(ticks_per_beat=480)
+    for channel, program in ((0, 30), (1, 33), (9, 0)):
+        track = mido.MidiTrack([mido.Message("program_change", channel=channel, program=program)])
+        for _ in range(4):
+            track.append(mido.Message("note_on", channel=channel, note=40 + channel, velocity=90))
+            track.append(mido.Message("note_off", channel=channel, note=40 + channel, time=480))
+        midi.tracks.append(track)
+    midi.save(tmp_path / "song.mid")
+    stems = sampled.render_sampled(tmp_path / "song.mid", tmp_path, seed=0)
+    assert set(stems) >= {"bass", "other"}
+    assert len({wave.shape for wave in stems.values()}) == 1 and all(np.isfinite(wave).all() for wave in stems.values())
+    assert len(sampled.notes(midi)) == 12
 
 
 def test_the_desk_keeps_length_and_peak_where_it_says_so() -> None:
