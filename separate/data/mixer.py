@@ -47,8 +47,8 @@ class MixConfig:
 class RandomMixes(Dataset[torch.Tensor]):
     """`count` examples, each float32 [targets + 1, 2, samples]: the targets, then all the rest.
 
-    Example i of a seed is always the same. Mixes of every stem from its own song need songs with that stem; songs with only an
-    `accompaniment` serve as backing, and only where none of drums, bass and other is a target.
+    Example i of a seed is always the same. Mixes of every stem from its own song need songs with that stem. Songs with only an
+    `accompaniment` serve as backing; what drums, bass and other are in it is not known: where they are targets, their rows are NaN.
     """
 
     def __init__(
@@ -62,10 +62,7 @@ class RandomMixes(Dataset[torch.Tensor]):
     ) -> None:
         self.songs, self.targets, self.samples = songs, tuple(targets), samples
         self.count, self.seed, self.config = count, seed, config or MixConfig()
-        backings: tuple[str, ...] = ("drums", "bass", "other")
-        if not set(backings) & set(targets):
-            backings = (*backings, "accompaniment")
-        self.backings = backings
+        self.backings = backings = ("drums", "bass", "other", "accompaniment")
         self.pools = {stem: _by_source([s for s in songs if stem in s.files]) for stem in ("vocals", *backings)}
         self.pools["song"] = _by_source([s for s in songs if "vocals" in s.files and set(s.files) & set(backings)])
         self.pools["backing"] = _by_source([s for s in songs if set(s.files) & set(backings) - {"drums"}])
@@ -83,7 +80,10 @@ class RandomMixes(Dataset[torch.Tensor]):
         rows = np.zeros((len(self.targets) + 1, self.samples, 2), dtype=np.float32)
         for name, wave in stems:
             rows[self.targets.index(name) if name in self.targets else -1] += wave
-        return torch.from_numpy(np.ascontiguousarray(self._master(rows, rng).transpose(0, 2, 1)))
+        rows = self._master(rows, rng)
+        if any(name == "accompaniment" for name, _ in stems):
+            rows[[row for row, target in enumerate(self.targets) if target in self.backings]] = np.nan
+        return torch.from_numpy(np.ascontiguousarray(rows.transpose(0, 2, 1)))
 
     def _compose(self, rng: np.random.Generator) -> list[tuple[str, Wave]]:
         """The augmented stems of one mix, levelled."""
@@ -166,6 +166,11 @@ class RandomMixes(Dataset[torch.Tensor]):
         if rng.random() < config.low_pass_share:
             rows = waveform.low_pass(rows, rng.uniform(10000, 17000), self.songs[0].rate)
         return rows.astype(np.float32, copy=False)
+
+
+def known(stems: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """[..., stems, channels, samples] -> (the same with 0 for NaN, float [..., stems, 1, 1, 1]: 1 where a stem is known, else 0)."""
+    return stems.nan_to_num(), stems[..., 0, 0].isfinite().to(stems.dtype)[..., None, None, None]
 
 
 class Segments(Dataset[tuple[int, torch.Tensor]]):

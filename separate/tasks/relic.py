@@ -16,6 +16,7 @@ from lightning import LightningModule
 from torch import Tensor, nn
 
 from separate.augment.spectrogram import Compose, View
+from separate.data.mixer import known
 from separate.frontend import FrontEnd, FrontEndConfig
 from separate.losses.feature import PictureConfig, picture
 from separate.losses.relic import RelicTerms, TargetNetwork, momentum, relic
@@ -130,6 +131,7 @@ class RelicTask(LightningModule):
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         """batch [examples, stems, channels, samples]: of each example one stem, or the sum of all."""
+        batch, _ = known(batch)
         choice = torch.randint(batch.shape[1] + 1, (len(batch),), device=batch.device)
         rows = torch.cat((batch, batch.sum(1, keepdim=True)), dim=1)[torch.arange(len(batch)), choice]
         silent = rows.abs().amax((1, 2)) < 1e-4

@@ -16,6 +16,7 @@ from lightning import LightningModule
 from lightning.pytorch.utilities.types import STEP_OUTPUT, OptimizerLRScheduler
 from torch import Tensor, nn
 
+from separate.data.mixer import known
 from separate.data.module import StemsData
 from separate.errors import ModelError
 from separate.frontend import FrontEnd, FrontEndConfig
@@ -84,7 +85,7 @@ class SeparationTask(LightningModule):
         """Once: the network's input statistics, from the same examples in every process."""
         if bool((self.network.input_scale == 1).all()):
             mixes = cast(StemsData, cast(Any, self.trainer).datamodule).train_set(0)
-            waves = torch.stack([mixes[i].sum(0) for i in range(min(STATISTICS_EXAMPLES, len(mixes)))])
+            waves = torch.stack([mixes[i].nan_to_num().sum(0) for i in range(min(STATISTICS_EXAMPLES, len(mixes)))])
             self.network.standardise(self.front_end.stft(waves.to(self.device)).abs())
 
     def estimate(self, mixture: Tensor) -> tuple[Tensor, Tensor]:
@@ -93,8 +94,9 @@ class SeparationTask(LightningModule):
         return self.network(spectrum.abs()), spectrum
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
-        estimate, mixture = self.estimate(batch.sum(1))
-        found: Tensor | dict[str, Tensor] = self.loss(estimate, self.front_end.stft(batch[:, :-1]), mixture[:, None])
+        stems, there = known(batch)
+        estimate, mixture = self.estimate(stems.sum(1))
+        found: Tensor | dict[str, Tensor] = self.loss(estimate * there[:, :-1], self.front_end.stft(stems[:, :-1]), mixture[:, None])
         if isinstance(found, dict):
             self.log_dict({f"train/{name}": term for name, term in found.items()})
             found = torch.stack(list(found.values())).sum()

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from separate.augment.waveform import level
-from separate.data.mixer import MixConfig, RandomMixes, Segments
+from separate.data.mixer import MixConfig, RandomMixes, Segments, known
 from separate.data.stems import Song, find_songs
 from tests.conftest import RATE
 from tests.songs import made_up_song
@@ -21,7 +21,7 @@ def songs(tmp_path_factory: pytest.TempPathFactory) -> list[Song]:
 
 
 def test_examples_have_targets_and_the_rest(songs: list[Song]) -> None:
-    mixes = RandomMixes(songs, ["vocals", "drums"], 20000, 20, seed=0)
+    mixes = RandomMixes(songs, ["vocals", "drums"], 20000, 20, 0, MixConfig(source_weights={"finished": 0}))
     assert len(mixes) == 20
     for example in mixes:
         assert example.shape == (3, 2, 20000) and example.dtype == torch.float32
@@ -60,9 +60,15 @@ def test_source_weights_choose_sources(songs: list[Song]) -> None:
     assert {mixes._draw("drums", rng).source for _ in range(50)} == {"album", "bands"}
 
 
-def test_finished_music_is_no_backing_where_drums_are_a_target(songs: list[Song]) -> None:
-    assert "finished" in RandomMixes(songs, ["vocals"], 2000, 1, 0).pools["backing"]
-    assert "finished" not in RandomMixes(songs, ["drums"], 2000, 1, 0).pools["backing"]
+def test_stems_of_finished_music_are_marked_as_unknown_where_they_are_targets(songs: list[Song]) -> None:
+    config = MixConfig(song_share=0, backing_share=1, no_vocals_share=0, source_weights={"album": 0, "bands": 0})
+    for example in RandomMixes(songs, ["vocals", "drums", "bass"], 20000, 5, 0, config):
+        assert example[1:3].isnan().all() and example[[0, 3]].isfinite().all()
+        stems, there = known(example)
+        assert there.flatten().tolist() == [1, 0, 0, 1]
+        assert stems[1:3].abs().max() == 0 and torch.equal(stems[[0, 3]], example[[0, 3]])
+    for example in RandomMixes(songs, ["vocals"], 20000, 5, 0, config):
+        assert example.isfinite().all()
 
 
 def test_a_target_nobody_has_is_an_error(songs: list[Song]) -> None:

@@ -81,6 +81,17 @@ def test_a_batch_can_be_learnt() -> None:
     assert losses[-1] < 0.5 * losses[0]
 
 
+def test_what_is_not_known_of_a_stem_teaches_nothing() -> None:
+    torch.manual_seed(0)
+    task = SeparationTask(["vocals", "drums"], tiny_config(), FrontEndConfig(512, 256))
+    task.log = lambda *_, **__: None
+    batch = 0.1 * torch.randn(2, 3, 2, 8192)
+    batch[:, 1] = torch.nan
+    task.training_step(batch, 0).backward()
+    gradient = task.network.head.weight.grad
+    assert gradient[:, :2].abs().max() > 0 and gradient[:, 2:].abs().max() == 0
+
+
 def test_training_resumes_where_it_stopped(trained: Path, recipe: list[str]) -> None:
     checkpoint = trained / "run" / "checkpoints" / "last.ckpt"
     assert torch.load(checkpoint, weights_only=True)["global_step"] == 8
