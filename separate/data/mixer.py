@@ -169,8 +169,9 @@ class RandomMixes(Dataset[torch.Tensor]):
 
 
 def known(stems: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """[..., stems, channels, samples] -> (the same with 0 for NaN, float [..., stems, 1, 1, 1]: 1 where a stem is known, else 0)."""
-    return stems.nan_to_num(), stems[..., 0, 0].isfinite().to(stems.dtype)[..., None, None, None]
+    """[..., stems, channels, samples] -> (the same with 0 for what is unknown, float [..., stems, 1, 1, 1]: 1 where a stem is known, else 0)."""
+    there = ~stems[..., :1, :1].isnan()
+    return torch.where(there, stems, 0.0), there.to(stems.dtype)[..., None]
 
 
 class Segments(Dataset[tuple[int, torch.Tensor]]):

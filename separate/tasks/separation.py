@@ -85,7 +85,7 @@ class SeparationTask(LightningModule):
         """Once: the network's input statistics, from the same examples in every process."""
         if bool((self.network.input_scale == 1).all()):
             mixes = cast(StemsData, cast(Any, self.trainer).datamodule).train_set(0)
-            waves = torch.stack([mixes[i].nan_to_num().sum(0) for i in range(min(STATISTICS_EXAMPLES, len(mixes)))])
+            waves = torch.stack([known(mixes[i])[0].sum(0) for i in range(min(STATISTICS_EXAMPLES, len(mixes)))])
             self.network.standardise(self.front_end.stft(waves.to(self.device)).abs())
 
     def estimate(self, mixture: Tensor) -> tuple[Tensor, Tensor]:
