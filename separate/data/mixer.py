@@ -169,7 +169,7 @@ class RandomMixes(Dataset[torch.Tensor]):
 
 
 def known(stems: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """[..., stems, channels, samples] -> (the same with 0 for what is unknown, float [..., stems, 1, 1, 1]: 1 where a stem is known, else 0)."""
+    """[..., stems, channels, samples] -> (the same with 0 for unknown stems, float [..., stems, 1, 1, 1]: 1 where known, 0 elsewhere)."""
     there = ~stems[..., :1, :1].isnan()
     return torch.where(there, stems, 0.0), there.to(stems.dtype)[..., None]
 
