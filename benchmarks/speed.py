@@ -7,6 +7,7 @@ the share of the machine's matrix-multiply peak that the network reaches; traini
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -83,10 +84,18 @@ def training(preset: str) -> float:
     return 8 * wave.shape[-1] / RATE / best_seconds(step, 3)
 
 
-def command(*arguments: object) -> float:
-    """Wall-clock seconds of the `separate` command."""
+def command(*arguments: object) -> tuple[float, float]:
+    """(wall-clock seconds, peak resident memory in MB) of the `separate` command."""
     code = "import sys; from separate.cli import main; sys.argv[0] = 'separate'; main()"
-    return best_seconds(lambda: subprocess.run([sys.executable, "-c", code, *map(str, arguments)], check=True, capture_output=True), 2)
+    spent = []
+    for _ in range(3):
+        began = time.perf_counter()
+        process = subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        if status:
+            raise RuntimeError(f"separate {' '.join(map(str, arguments))} failed")
+        spent.append(time.perf_counter() - began)
+    return min(spent), usage.ru_maxrss / 1024
 
 
 def main() -> None:
@@ -106,13 +115,16 @@ def main() -> None:
     (reached, peak, cost), _ = alone(peak_share)
     print(f"\nnetwork: {cost:.2f} GFLOP a second of audio, at {reached:.0f} GFLOP/s, {reached / peak:.0%} of what matrix products reach")
     with tempfile.TemporaryDirectory() as folder:
-        clips = {seconds: Path(folder) / f"{seconds}.wav" for seconds in (10, 180)}
+        clips = {seconds: Path(folder) / f"{seconds}.wav" for seconds in (10, 180, 1800)}
         for seconds, clip in clips.items():
             soundfile.write(clip, song(path, seconds).T.numpy(), RATE)
-        print(f"\nseparate --help                              {command('--help'):.2f} s")
+        print(f"\nseparate --help: {command('--help')[0]:.2f} s")
         for seconds, clip in clips.items():
-            spent = command(clip, "--stem", "vocals", "--overwrite", "-q", "-o", folder)
-            print(f"separate {seconds:>3} s of music --stem vocals, all in  {spent:.2f} s, {seconds / spent:.1f} x real time", flush=True)
+            spent, memory = command(clip, "--stem", "vocals", "--overwrite", "-q", "-o", folder)
+            print(
+                f"separate --stem vocals, {seconds} s of music: {spent:.2f} s all in, {seconds / spent:.1f} x real time, {memory:.0f} MB",
+                flush=True,
+            )
     print("\ntraining, seconds of audio a second")
     for preset in PRESETS:
         rate, memory = alone(training, preset)
