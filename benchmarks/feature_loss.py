@@ -27,6 +27,7 @@ SETTINGS: dict[str, tuple[tuple[str, ...], PictureConfig, tuple[float, float, fl
     "the same, pooled 4 x 2": (TAPS, PictureConfig(pool=(4, 2)), (0.5, 0.25, 0.25)),
     "lower half, pooled 2 x 2": (TAPS, PictureConfig(top=0.5, pool=(2, 2)), (0.5, 0.25, 0.25)),
     "and up to relu3_1": ((*TAPS, "relu3_1"), PictureConfig(top=0.5, pool=(2, 2)), (0.5, 0.25, 0.25)),
+    "this without style": ((*TAPS, "relu3_1"), PictureConfig(top=0.5, pool=(2, 2)), (0.75, 0.25, 0.0)),
     "stereo, pooled 4 x 2": (TAPS, PictureConfig(pool=(4, 2), channels="stereo"), (0.5, 0.25, 0.25)),
 }
 
