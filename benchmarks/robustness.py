@@ -18,6 +18,7 @@ from benchmarks.processes import alone, machine
 from benchmarks.rivals import PEERS, Separate
 from separate import Separator
 from separate.data.stems import find_songs
+from separate.errors import AudioError
 from separate.scoring import global_sdr
 
 THREADS = 2
@@ -25,15 +26,19 @@ Scores = dict[str, list[float]]
 
 
 def excerpts(folder: Path, seconds: float) -> list[tuple[Wave, Wave]]:
-    """(mixture, vocals) of each song, [2, samples], from half a second before the vocals set in."""
+    """(mixture, vocals) of each song with vocals, [2, samples], from half a second before they set in. Raises AudioError where none is."""
     found = []
     for song in find_songs(folder, RATE):
-        vocals = song.read("vocals", 0, song.samples)
+        vocals = song.read("vocals", 0, song.samples) if "vocals" in song.files else np.zeros((1, 2), dtype=np.float32)
         sounding = np.flatnonzero(np.abs(vocals).max(1) > 0.01)
-        first = max(0, int(sounding[0]) - RATE // 2) if len(sounding) else 0
+        if not len(sounding):
+            continue
+        first = max(0, int(sounding[0]) - RATE // 2)
         count = min(song.samples - first, round(seconds * RATE))
         parts = [song.read(stem, first, count) for stem in song.files]
         found.append((np.ascontiguousarray(np.sum(parts, axis=0).T), np.ascontiguousarray(vocals[first : first + count].T)))
+    if not found:
+        raise AudioError(f"{folder}: in no song somebody sings")
     return found
 
 

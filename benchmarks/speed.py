@@ -7,7 +7,6 @@ the share of the machine's matrix-multiply peak that the network reaches; traini
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -86,16 +85,16 @@ def training(preset: str) -> float:
 
 def command(*arguments: object) -> tuple[float, float]:
     """(wall-clock seconds, peak resident memory in MB) of the `separate` command."""
+    # By way of a small process: a child's peak begins at that of the process that starts it.
+    small = (
+        "import resource, subprocess, sys, time; began = time.perf_counter();"
+        "subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL);"
+        "print(time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)"
+    )
     code = "import sys; from separate.cli import main; sys.argv[0] = 'separate'; main()"
-    spent = []
-    for _ in range(3):
-        began = time.perf_counter()
-        process = subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
-        if status:
-            raise RuntimeError(f"separate {' '.join(map(str, arguments))} failed")
-        spent.append(time.perf_counter() - began)
-    return min(spent), usage.ru_maxrss / 1024
+    whole = [sys.executable, "-c", small, sys.executable, "-c", code, *map(str, arguments)]
+    runs = [subprocess.run(whole, check=True, capture_output=True, text=True).stdout.split() for _ in range(3)]
+    return min(float(spent) for spent, _ in runs), max(float(memory) for _, memory in runs)
 
 
 def main() -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 import csv
 import math
+import re
+import shutil
 import subprocess
 import sys
 import time
@@ -29,6 +31,7 @@ def train(recipe: Path, setting: dict[str, Any], seed: int, songs: Path, run: Pa
     """One run, in a process of its own, unless its model is there; the seconds it took go to run/seconds."""
     if (run / "model" / "card.json").exists():
         return
+    shutil.rmtree(run, ignore_errors=True)  # what an interrupted run left
     options = {"trainer.default_root_dir": run, "data.init_args.root": songs, "data.init_args.seed": seed, "seed_everything": seed}
     command = [sys.executable, "-W", "ignore", "-m", "recipes.train", "fit"]
     for name in ["base.yaml", *setting["configs"]]:
@@ -77,8 +80,14 @@ def table(scores: dict[tuple[str, int], Rows], seconds: dict[tuple[str, int], fl
     for (track, stem), settings in sorted(groups.items()):
         for setting, found in settings.items():
             lines.append(f"| {track} | {stem} | {setting} | " + " | ".join(spread(found[name]) for name in COLUMNS) + " |")
-    lines += ["", "| setting | seed | minutes |", "|---|---|---|"]
-    lines += [f"| {setting} | {seed} | {taken / 60:.1f} |" for (setting, seed), taken in seconds.items()]
+    stems = sorted({row["stem"] for rows in scores.values() for row in rows})
+    columns = [(stem, protocol) for stem in stems for protocol in ("global SDR", "museval SDR")]
+    lines += ["", "Mean over tracks:", "", f"| setting | seed | minutes | {' | '.join(' '.join(column) for column in columns)} |"]
+    lines += [f"|---|---|---|{'---|' * len(columns)}"]
+    for (setting, seed), rows in scores.items():
+        means = [[float(row["score"]) for row in rows if (row["stem"], row["protocol"]) == column] for column in columns]
+        cells = " | ".join(f"{sum(values) / len(values):.2f}" for values in means)
+        lines.append(f"| {setting} | {seed} | {seconds[setting, seed] / 60:.1f} | {cells} |")
     return "\n".join(lines) + "\n"
 
 
@@ -99,8 +108,12 @@ def main(arguments: list[str] | None = None) -> None:
     options, rest = parser.parse_known_args(arguments)
     text = (options.recipe / "comparison.yaml").read_text()
     for value in options.values:
-        name, _, filled = value.partition("=")
+        name, equals, filled = value.partition("=")
+        if not equals or f"{{{name}}}" not in text:
+            parser.error(f"{value}: comparison.yaml asks for no such NAME=VALUE")
         text = text.replace(f"{{{name}}}", filled)
+    if missing := re.search(r'"\{(\w+)\}"', text):
+        parser.error(f"comparison.yaml asks for {missing[1]}=VALUE")
     settings = yaml.safe_load(text)
     runs = [(name, seed) for name in settings for seed in settings[name]["seeds"]]
     scores, seconds = {}, {}

@@ -23,7 +23,9 @@ from separate.integrity import truncation
 Block = NDArray[np.float32]
 BLOCK = 1 << 16  # samples read at a time
 RATES = (8_000, 192_000)  # Hz
-SEEKABLE = {"WAV", "WAVEX", "RF64", "AIFF", "FLAC", "W64", "CAF", "AU"}  # to the very sample; others are decoded from their start
+# Containers that are sought to the very sample if they hold plain samples; all else is decoded from its start.
+SEEKABLE = {"WAV", "WAVEX", "RF64", "AIFF", "FLAC", "W64", "CAF", "AU"}
+PLAIN = {"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"}
 TAGS = ("title", "artist", "album", "date", "tracknumber", "genre", "comment", "copyright")
 _SHORT_FRAMES = 4096  # the longest codec frame that padding at the end may amount to, in samples
 
@@ -101,7 +103,7 @@ class AudioReader:
             self._exact = not (file.format == "MP3" and truncation_unknown(self.path)) and file.frames < 2**62
             if file.frames >= 2**62:
                 self.samples = None
-            self._seekable = self._exact and file.format in SEEKABLE
+            self._seekable = self._exact and file.format in SEEKABLE and file.subtype in PLAIN
             metadata = file.copy_metadata()
         self.tags = {name: metadata[name] for name in TAGS if metadata.get(name)}
 

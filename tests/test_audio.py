@@ -216,3 +216,12 @@ def test_a_part_is_what_reading_all_gives_there(tmp_path: Path, suffix: str) -> 
         np.testing.assert_array_equal(read(path, start=start, duration=duration), whole[first : first + max(1, round(duration * RATE))])
     with pytest.raises(AudioError, match="ends at"):
         read(path, start=4)
+
+
+@pytest.mark.parametrize("container, subtype", [("WAV", "GSM610"), ("WAV", "G721_32"), ("AU", "G721_32"), ("WAV", "ULAW")])
+def test_codecs_that_cannot_be_sought_are_read_from_their_start(tmp_path: Path, container: str, subtype: str) -> None:
+    path = tmp_path / "song"
+    soundfile.write(path, sound(1, channels=1, rate=8000), 8000, subtype, format=container)
+    whole = read(path)
+    assert len(whole) >= 8000
+    np.testing.assert_array_equal(read(path, start=0.5, duration=0.25), whole[4000:6000])

@@ -24,7 +24,7 @@ from recipes.opencorpus.desk import saturate
 log = logging.getLogger(__name__)
 STEPS = {"c": 0, "db": 1, "d": 2, "eb": 3, "e": 4, "f": 5, "gb": 6, "g": 7, "ab": 8, "a": 9, "bb": 10, "b": 11}
 GUITARS, DRIVEN = range(24, 32), (29, 30)
-REACH = 6  # semitones that a recorded note is moved at most; beyond, it is played in another octave
+REACH = 6  # semitones beyond the recorded range; farther out, a note is played in another octave
 # folder, what its file names begin with, octaves from the written to the sounding pitch
 BASSES = (("electric_bass_growly", "sustain", -1), ("electric_bass_pasta", "samples", -1), ("electric_bass_sneaky", "Samples", -1))
 GUITAR_KITS = (("guitar_emily", "notes", 0), ("guitar_shiny", "Samples__acoustic", 0), ("guitar_shiny", "Samples__electric", 0))
@@ -49,9 +49,9 @@ class Note:
 
 
 def notes(midi: mido.MidiFile) -> list[Note]:
-    """All notes of a file, up to MAX_SECONDS."""
+    """All notes of a file, up to MAX_SECONDS, where those still sounding end."""
     found, clock = [], 0.0
-    sounding: dict[tuple[int, int], tuple[float, int]] = {}
+    sounding: dict[tuple[int, int], tuple[float, int, int]] = {}
     programs: dict[int, int] = defaultdict(int)
     for message in midi:
         clock += message.time
@@ -62,11 +62,12 @@ def notes(midi: mido.MidiFile) -> list[Note]:
         elif message.type in ("note_on", "note_off"):
             key = (message.channel, message.note)
             if key in sounding:
-                start, velocity = sounding.pop(key)
-                found.append(Note(start, clock, message.note, velocity, programs[message.channel]))
+                start, velocity, program = sounding.pop(key)
+                found.append(Note(start, clock, message.note, velocity, program))
             if message.type == "note_on" and message.velocity:
-                sounding[key] = (clock, message.velocity)
-    return found
+                sounding[key] = (clock, message.velocity, programs[message.channel])
+    end = min(clock, MAX_SECONDS)
+    return found + [Note(start, end, pitch, velocity, program) for (_, pitch), (start, velocity, program) in sounding.items()]
 
 
 def read_notes(folder: Path, prefix: str, octaves: int) -> dict[int, list[np.ndarray]]:
@@ -126,8 +127,8 @@ def play_notes(score: Sequence[Note], recorded: dict[int, list[np.ndarray]], sid
             wanted -= 12
         nearest = int(there[np.abs(there - wanted).argmin()])
         takes = recorded[nearest]
-        cents = wanted - nearest + rng.normal(0, 0.04)
-        return np.asarray(soxr.resample(takes[rng.integers(len(takes))], 2 ** (cents / 12), 1.0, quality="LQ"))
+        semitones = wanted - nearest + rng.normal(0, 0.04)
+        return np.asarray(soxr.resample(takes[rng.integers(len(takes))], 2 ** (semitones / 12), 1.0, quality="LQ"))
 
     return strike(score, sound, lambda _: side, release=0.08)
 

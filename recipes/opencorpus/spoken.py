@@ -92,6 +92,8 @@ def portions(clips: Iterator[np.ndarray], minutes: float) -> Iterator[list[np.nd
             portion = []
             if taken >= minutes * 60 * RATE:
                 return
+    if portion:
+        yield portion
 
 
 def build_spoken(out: Path, seed: int) -> None:

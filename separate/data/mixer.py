@@ -22,6 +22,7 @@ from separate.data.stems import Song, segment
 Wave = NDArray[np.float32]
 QUIET = -48.0  # dBFS: below it a clip counts as silence and another place is tried
 TRIES = 6
+PARTS: tuple[str, ...] = ("drums", "bass", "other")  # of a backing
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,10 @@ class RandomMixes(Dataset[torch.Tensor]):
     ) -> None:
         self.songs, self.targets, self.samples = songs, tuple(targets), samples
         self.count, self.seed, self.config = count, seed, config or MixConfig()
-        self.backings = backings = ("drums", "bass", "other", "accompaniment")
+        if "accompaniment" in targets:
+            raise ValueError("accompaniment is what is left of the mixture: it cannot be a target")
+        # Where nothing but parts of the backing is wanted, finished music has nothing to teach.
+        self.backings = backings = (*PARTS, "accompaniment") if set(targets) - set(PARTS) else PARTS
         self.pools = {stem: _by_source([s for s in songs if stem in s.files]) for stem in ("vocals", *backings)}
         self.pools["song"] = _by_source([s for s in songs if "vocals" in s.files and set(s.files) & set(backings)])
         self.pools["backing"] = _by_source([s for s in songs if set(s.files) & set(backings) - {"drums"}])
@@ -82,7 +86,8 @@ class RandomMixes(Dataset[torch.Tensor]):
             rows[self.targets.index(name) if name in self.targets else -1] += wave
         rows = self._master(rows, rng)
         if any(name == "accompaniment" for name, _ in stems):
-            rows[[row for row, target in enumerate(self.targets) if target in self.backings]] = np.nan
+            own = {name for name, _ in stems}
+            rows[[row for row, target in enumerate(self.targets) if target in PARTS and target not in own]] = np.nan
         return torch.from_numpy(np.ascontiguousarray(rows.transpose(0, 2, 1)))
 
     def _compose(self, rng: np.random.Generator) -> list[tuple[str, Wave]]:
@@ -98,7 +103,7 @@ class RandomMixes(Dataset[torch.Tensor]):
             if not any(name in ("drums", "accompaniment") for name in names):
                 stems += self._own("drums", rng)
         else:
-            stems = [stem for name in self.backings[:3] if rng.random() < config.stem_share for stem in self._own(name, rng)]
+            stems = [stem for name in PARTS if rng.random() < config.stem_share for stem in self._own(name, rng)]
         if rng.random() >= config.no_vocals_share:
             voices = [wave for _, wave in self._own("vocals", rng)]
             if rng.random() < config.second_voice_share:

@@ -57,7 +57,8 @@ def picture(magnitude: Tensor, level: Tensor, config: PictureConfig) -> Tensor:
 def gram(activation: Tensor) -> Tensor:
     """[batch, C, H, W] -> [batch, C, C], inner products of maps over C * H * W (Johnson et al., eq. 3)."""
     flat = activation.flatten(2).float()
-    return flat @ flat.transpose(1, 2) / (flat.shape[1] * flat.shape[2])
+    with torch.autocast(activation.device.type, enabled=False):  # it would round the products to bfloat16
+        return flat @ flat.transpose(1, 2) / (flat.shape[1] * flat.shape[2])
 
 
 def feature_term(estimate: Sequence[Tensor], target: Sequence[Tensor]) -> Tensor:

@@ -30,7 +30,8 @@ class RelicTerms:
 
 def log_predictions(online: Tensor, target: Tensor, temperature: float) -> Tensor:
     """log p(j | x_i), [pairs, batch, candidates], from unit-norm projections [pairs, batch, dim] and [pairs, candidates, dim]."""
-    return torch.log_softmax(online.float() @ target.float().transpose(1, 2) / temperature, dim=-1)
+    with torch.autocast(online.device.type, enabled=False):  # it would round the products to bfloat16
+        return torch.log_softmax(online.float() @ target.float().transpose(1, 2) / temperature, dim=-1)
 
 
 def relic(online: Tensor, target: Tensor, temperature: float = 0.1, alpha: float = 1.0, symmetric: bool = False) -> RelicTerms:
@@ -83,7 +84,7 @@ class _Gather(torch.autograd.Function):
         return total[:, first : first + ctx.batch]
 
 
-def momentum(step: int, steps: int, base: float = 0.996) -> float:
+def momentum(step: int, steps: float, base: float = 0.996) -> float:
     """The target network's momentum: `base` at first, rising by a cosine to 1 at the end."""
     return 1 - (1 - base) * (math.cos(math.pi * min(step, steps) / steps) + 1) / 2
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torchvision
@@ -23,6 +23,8 @@ from separate.losses.relic import RelicTerms, TargetNetwork, momentum, relic
 from separate.models.mmdensenet import PRESETS, MMDenseNet
 from separate.models.projector import Projector
 from separate.models.vgg import layer_names
+
+STATISTICS_EXAMPLES = 64
 
 
 class VGGEncoder(nn.Module):
@@ -76,6 +78,7 @@ class Invariance(nn.Module):
         self.views, self.pairs = Compose(tuple(views), probability), pairs
         self.temperature, self.alpha, self.symmetric, self.base_momentum = temperature, alpha, symmetric, base_momentum
         self.generator = torch.Generator().manual_seed(seed)
+        self.followed = 0  # step of the last `follow`
 
     def attach(self, encoder: nn.Module, size: int) -> None:
         """Make projector and target for an encoder whose embeddings have `size` numbers."""
@@ -88,8 +91,11 @@ class Invariance(nn.Module):
         target = [self.target(self.views(magnitude, self.generator)) for _ in range(self.pairs)]
         return relic(torch.stack(online), torch.stack(target), self.temperature, self.alpha, self.symmetric)
 
-    def follow(self, encoder: nn.Module, step: int, steps: int) -> None:
-        """Move the target towards the encoder, after an optimiser's step."""
+    def follow(self, encoder: nn.Module, step: int, steps: float) -> None:
+        """Move the target towards the encoder, once for each optimiser's step however often it is called; `steps` may be infinite."""
+        if step == self.followed:
+            return
+        self.followed = step
         self.target.update(nn.Sequential(encoder, self.projector), momentum(step, steps, self.base_momentum))
 
 
@@ -129,6 +135,13 @@ class RelicTask(LightningModule):
         self.invariance.attach(self.encoder, self.encoder.size)
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
 
+    def on_fit_start(self) -> None:
+        """A separator's input statistics, as its own training takes them."""
+        if isinstance(self.encoder, BottleneckEncoder):
+            mixes = cast(Any, self.trainer).datamodule.train_set(0)
+            waves = torch.stack([known(mixes[i])[0].sum(0) for i in range(min(STATISTICS_EXAMPLES, len(mixes)))])
+            self.encoder.network.standardise(self.front_end.stft(waves.to(self.device)).abs())
+
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         """batch [examples, stems, channels, samples]: of each example one stem, or the sum of all."""
         batch, _ = known(batch)
@@ -142,7 +155,7 @@ class RelicTask(LightningModule):
         return terms.total
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        self.invariance.follow(self.encoder, self.global_step, int(self.trainer.estimated_stepping_batches))
+        self.invariance.follow(self.encoder, self.global_step, self.trainer.estimated_stepping_batches)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         trained = [*self.encoder.parameters(), *self.invariance.projector.parameters()]

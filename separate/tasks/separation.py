@@ -24,9 +24,7 @@ from separate.losses.relic import RelicTerms
 from separate.losses.spectrogram import BandL2
 from separate.models.mmdensenet import PRESETS, MMDenseNet, MMDenseNetConfig
 from separate.pretrained import load, read_card
-from separate.tasks.relic import BottleneckEncoder, Invariance, kept_statistics
-
-STATISTICS_EXAMPLES = 64
+from separate.tasks.relic import STATISTICS_EXAMPLES, BottleneckEncoder, Invariance, kept_statistics
 
 
 class SeparationTask(LightningModule):
@@ -70,10 +68,10 @@ class SeparationTask(LightningModule):
         self.clock = time.perf_counter()
 
     def _start_from(self, folder: Path) -> None:
-        """Take over a model's weights. Raises ModelError if its network is another."""
+        """Take over a model's weights. Raises ModelError if its network or front-end is another."""
         card = read_card(folder)
-        if replace(card.network, stems=len(self.targets)) != self.network.config:
-            raise ModelError(f"{folder}: its network is not the recipe's")
+        if replace(card.network, stems=len(self.targets)) != self.network.config or card.front_end != self.front_end.config:
+            raise ModelError(f"{folder}: its network or front-end is not the recipe's")
         state, own = load(folder, card).state_dict(), self.network.state_dict()
         channels = card.network.channels
         for name, axis in (("head.weight", 1), ("head.bias", 0)):
@@ -116,7 +114,7 @@ class SeparationTask(LightningModule):
 
     def on_train_batch_end(self, outputs: STEP_OUTPUT, batch: Tensor, batch_idx: int) -> None:
         if self.regulariser is not None:
-            self.regulariser.follow(BottleneckEncoder(self.network), self.global_step, int(self.trainer.estimated_stepping_batches))
+            self.regulariser.follow(BottleneckEncoder(self.network), self.global_step, self.trainer.estimated_stepping_batches)
         now = time.perf_counter()
         self.stepped += now - self.clock
         self.clock = now
@@ -140,13 +138,14 @@ class SeparationTask(LightningModule):
         self.energies[number, :, 1] += (targets - waves).square().sum((0, 2, 3))
 
     def on_validation_epoch_end(self) -> None:
-        """Global SDR of each validation song and its mean: 10 log10(energy of the target / energy of the error), in dB."""
+        """Global SDR, 10 log10(target's energy / error's energy) in dB, of each validation song, and mean over those with the stem."""
         energies = cast(Tensor, self.trainer.strategy.reduce(self.energies, reduce_op="sum"))
-        sdr = 10 * torch.log10((energies[..., 0] + 1e-8) / (energies[..., 1] + 1e-8))  # [songs, targets]
+        sdr = 10 * torch.log10(energies[..., 0] / (energies[..., 1] + 1e-8))  # [songs, targets]
+        sdr = torch.where(energies[..., 0] > 0, sdr, torch.nan)
         for song, row in zip(cast(Any, self.trainer).datamodule.valid_songs, sdr, strict=True):
             self.log_dict({f"valid_songs/{song.name}/{name}": value.float() for name, value in zip(self.targets, row, strict=True)})
-        means = {f"valid/sdr_{name}": value.float() for name, value in zip(self.targets, sdr.mean(0), strict=True)}
-        self.log_dict({**means, "valid/sdr": sdr.mean().float()}, prog_bar=True)
+        means = {f"valid/sdr_{name}": value.float() for name, value in zip(self.targets, sdr.nanmean(0), strict=True)}
+        self.log_dict({**means, "valid/sdr": sdr.nanmean().float()}, prog_bar=True)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         trained = [*self.network.parameters(), *(self.regulariser.projector.parameters() if self.regulariser else ())]

@@ -69,6 +69,8 @@ def test_stems_of_finished_music_are_marked_as_unknown_where_they_are_targets(so
         assert stems[1:3].abs().max() == 0 and torch.equal(stems[[0, 3]], example[[0, 3]])
     for example in RandomMixes(songs, ["vocals"], 20000, 5, 0, config):
         assert example.isfinite().all()
+    with pytest.raises(ValueError, match="cannot be a target"):
+        RandomMixes(songs, ["vocals", "accompaniment"], 20000, 5, 0)
 
 
 def test_a_target_nobody_has_is_an_error(songs: list[Song]) -> None:

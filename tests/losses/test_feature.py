@@ -105,3 +105,10 @@ def test_the_picture_keeps_what_it_says() -> None:
     assert out.shape == (1, 1, 25, 2)
     mean, std = sum(IMAGENET_MEAN) / 3, sum(IMAGENET_STD) / 3
     torch.testing.assert_close(out, torch.full_like(out, (0.5 - mean) / std))
+
+
+def test_gram_matrices_keep_float32_under_autocast() -> None:
+    activation = torch.randn(1, 8, 6, 6)
+    expected = gram(activation)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(gram(activation), expected)

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.multiprocessing
 
-from separate.losses.relic import TargetNetwork, momentum, relic
+from separate.losses.relic import TargetNetwork, log_predictions, momentum, relic
 
 PAIRS, BATCH, DIM = 3, 5, 8
 
@@ -123,3 +123,10 @@ def test_the_target_network_follows_slowly_and_gets_no_gradient() -> None:
     torch.testing.assert_close(target.network[0].weight, before + 0.1)
     assert not target.network[1].training
     assert not target(torch.randn(4, 2)).requires_grad
+
+
+def test_predictions_keep_float32_under_autocast() -> None:
+    online, target = (torch.nn.functional.normalize(torch.randn(2, 8, 16), dim=-1) for _ in range(2))
+    expected = log_predictions(online, target, 0.1)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(log_predictions(online, target, 0.1), expected)

@@ -65,8 +65,9 @@ def test_the_target_follows_the_encoder_and_is_not_trained(tiny_preset: None) ->
     invariance.attach(encoder, encoder.size)
     before = invariance.target.network[0].network.head.weight.clone()
     encoder.network.head.weight.data += 1
-    invariance.follow(encoder, 0, 10)
-    expected = before + (1 - momentum(0, 10))
+    invariance.follow(encoder, 1, 10)
+    invariance.follow(encoder, 1, 10)  # the same step: once
+    expected = before + (1 - momentum(1, 10))
     torch.testing.assert_close(invariance.target.network[0].network.head.weight, expected)
     invariance(encoder, torch.rand(4, 2, 257, 16)).total.backward()
     assert all(parameter.grad is None for parameter in invariance.target.parameters())
