@@ -114,7 +114,7 @@ def main() -> None:
     (reached, peak, cost), _ = alone(peak_share)
     print(f"\nnetwork: {cost:.2f} GFLOP a second of audio, at {reached:.0f} GFLOP/s, {reached / peak:.0%} of what matrix products reach")
     with tempfile.TemporaryDirectory() as folder:
-        clips = {seconds: Path(folder) / f"{seconds}.wav" for seconds in (10, 180, 1800)}
+        clips = {seconds: Path(folder) / f"{seconds}.wav" for seconds in (10, 180, 600)}
         for seconds, clip in clips.items():
             soundfile.write(clip, song(path, seconds).T.numpy(), RATE)
         print(f"\nseparate --help: {command('--help')[0]:.2f} s")

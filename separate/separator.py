@@ -18,7 +18,7 @@ from separate.models.mmdensenet import MMDenseNet
 from separate.pretrained import Card
 from separate.streaming import StreamingNetwork
 
-# Frames computed at a time, for 800 MB in all, of which torch takes 500: see benchmarks/README.md.
+# Frames computed at a time: longer chunks cost memory and gain little speed, see benchmarks/README.md.
 CHUNK_FRAMES = {torch.float32: 320, torch.bfloat16: 512}
 Hook = Callable[[int, int | None], None]
 Stems = dict[str, Tensor]
