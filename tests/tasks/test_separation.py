@@ -145,7 +145,7 @@ def test_bfloat16_trains(recipe: list[str], tmp_path: Path) -> None:
 def test_training_can_start_from_a_model_of_other_stems(two_stem_model: Path, model: Path) -> None:
     old = Separator.load(two_stem_model, "cpu", "float32").network
     torch.manual_seed(1)
-    task = SeparationTask(["bass", "drums"], tiny_config(), initial_model=two_stem_model)
+    task = SeparationTask(["bass", "drums"], tiny_config(), FrontEndConfig(512, 256), initial_model=two_stem_model)
     torch.testing.assert_close(task.network.full.stem[0].weight, load(two_stem_model, read_card(two_stem_model)).full.stem[0].weight)
     torch.testing.assert_close(task.network.head.weight[:, 2:], old.head.weight[:, 2:], check_stride=False)
     assert not torch.equal(task.network.head.weight[:, :2], old.head.weight[:, :2])
