@@ -29,7 +29,8 @@ class Separator:
 
     Sound is float32 [channels, samples], one or two channels, full scale 1.0, at any rate from 8 to 192 kHz; it is resampled to the model's
     rate and back. Every stem has the mixture's length, rate and channels. `offers` names what can be asked for: the model's stems, and
-    "accompaniment", the mixture minus the vocals.
+    "accompaniment", the mixture minus the vocals. `dtype`, torch.float32 or torch.bfloat16, is what the network's layers compute in, and
+    `chunk_frames` how many frames at a time: neither time nor place of the result depends on it, nor its value but for rounding.
     """
 
     def __init__(self, network: MMDenseNet, card: Card, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> None:
@@ -47,10 +48,11 @@ class Separator:
         that compute in it, where it takes half the time. Raises ModelError if there is no such model, device or precision, or the model is
         damaged.
         """
+        where = _device(device)
+        dtype = _dtype(precision, where)
         folder = pretrained.find(model)
         card = pretrained.read_card(folder)
-        where = _device(device)
-        return cls(pretrained.load(folder, card), card, where, _dtype(precision, where))
+        return cls(pretrained.load(folder, card), card, where, dtype)
 
     @property
     def offers(self) -> tuple[str, ...]:
@@ -119,12 +121,15 @@ class _Pipe:
         if not 8000 <= rate <= 192000:
             raise AudioError(f"a rate of {rate} Hz is out of range; 8000 to 192000 Hz can be separated")
         card = separator.card
-        self.names, self.wanted, self.channels = card.stems, wanted, channels
+        self.wanted, self.channels = wanted, channels
         self.consistent = consistent and len(card.stems) > 1
+        needed = {*wanted, "vocals"} if "accompaniment" in wanted else {*wanted}
+        self.names = card.stems if self.consistent else tuple(stem for stem in card.stems if stem in needed)
         self.inner = card.network.channels
-        self.network = StreamingNetwork(separator.network, separator.front_end, separator.chunk_frames)
+        numbers = [card.stems.index(name) for name in self.names]
+        self.network = StreamingNetwork(separator.network, separator.front_end, separator.chunk_frames, numbers)
         self.down = Resampler(rate, card.rate, self.inner)
-        self.up = Resampler(card.rate, rate, self.inner * len(card.stems))
+        self.up = Resampler(card.rate, rate, self.inner * len(self.names))
         self.mixture = torch.zeros(channels, 0)
         self.received = self.sent = 0
 

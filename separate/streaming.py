@@ -7,6 +7,8 @@ stretch of samples.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -17,12 +19,12 @@ from separate.models.mmdensenet import MMDenseNet
 class StreamingNetwork:
     """Waveform pieces [channels, n] in, estimates [stems, channels, m] out, with n and m summing to the same at the end.
 
-    chunk_frames: frames computed at a time; rounded up to a multiple of the network's stride.
+    chunk_frames: frames computed at a time; rounded up to a multiple of the network's stride. stems: numbers of those to compute.
     """
 
-    def __init__(self, network: MMDenseNet, front_end: FrontEnd, chunk_frames: int) -> None:
+    def __init__(self, network: MMDenseNet, front_end: FrontEnd, chunk_frames: int, stems: Sequence[int]) -> None:
         config = network.config
-        self.network, self.front_end = network, front_end
+        self.network, self.front_end, self.stems = network, front_end, tuple(stems)
         self.hop, self.lead = front_end.config.hop_length, front_end.config.lead
         self.context = _round_up(config.context, config.stride)
         self.chunk = _round_up(chunk_frames, config.stride)
@@ -30,7 +32,7 @@ class StreamingNetwork:
         self.signal = front_end.window.new_zeros(config.channels, self.lead)
         self.origin = 0  # frame that `signal` starts with
         self.done = 0  # frames whose output is out
-        self.overlap = front_end.window.new_zeros(config.stems, config.channels, self.lead)
+        self.overlap = front_end.window.new_zeros(len(self.stems), config.channels, self.lead)
         self.received = 0
         self.emitted = 0  # counted from the first frame's start
 
@@ -64,7 +66,7 @@ class StreamingNetwork:
         start = max(0, self.done - self.context)
         stretch = self.signal[:, (start - self.origin) * self.hop : (context_stop - self.origin) * self.hop + self.lead]
         spectrum = self.front_end.analyse(stretch)[None]
-        magnitudes = self.network(spectrum.abs())[0, ..., self.done - start : stop - start]
+        magnitudes = self.network(spectrum.abs(), self.stems)[0, ..., self.done - start : stop - start]
         mixture = spectrum[..., self.done - start : stop - start]
         phase = mixture / mixture.abs().clamp(min=1e-12)
         wave = self.front_end.synthesise(magnitudes * phase)

@@ -116,6 +116,20 @@ def test_odd_signals_give_finite_stems(separator: Separator, mixture: str) -> No
         assert stem.isfinite().all()
 
 
+@pytest.mark.parametrize("wanted, computed", [(["drums"], [1]), (["accompaniment"], [0]), (["drums", "vocals"], [0, 1]), (None, [0, 1])])
+def test_only_what_is_needed_is_computed(
+    two_stem_model: Path, monkeypatch: pytest.MonkeyPatch, wanted: list[str] | None, computed: list[int]
+) -> None:
+    separator, mixture = Separator.load(two_stem_model, "cpu", "float32"), wave(1)
+    everything = separator(mixture, RATE)
+    seen, forward = set(), separator.network.forward
+    monkeypatch.setattr(separator.network, "forward", lambda x, stems: (seen.add(stems), forward(x, stems))[1])
+    found = separator(mixture, RATE, wanted)
+    assert seen == {tuple(computed)}
+    for name, stem in found.items():
+        torch.testing.assert_close(stem, everything[name], atol=1e-6, rtol=0)
+
+
 def test_only_what_is_asked_for_is_given(separator: Separator) -> None:
     assert list(separator(wave(0.5), RATE, ["accompaniment"])) == ["accompaniment"]
     assert list(separator(wave(0.5), RATE)) == ["vocals", "accompaniment"] == list(separator.offers)

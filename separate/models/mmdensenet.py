@@ -11,13 +11,13 @@ mask output. A block hands on only its last layer's maps, the reading that gives
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, pad
+from torch.nn.functional import avg_pool2d, conv_transpose2d, pad
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
@@ -224,7 +224,8 @@ class MultiScaleDenseNet(nn.Module):
 class MMDenseNet(nn.Module):
     """Magnitudes [batch, channels, bins, frames] -> stems' magnitudes [batch, stems, channels, bins, frames].
 
-    Any number of frames; at the end the network sees silence up to a multiple of `config.stride`.
+    Any number of frames; at the end the network sees silence up to a multiple of `config.stride`. Given numbers of stems, only those are
+    computed, in that order.
     """
 
     input_mean: Tensor
@@ -249,16 +250,22 @@ class MMDenseNet(nn.Module):
         self.input_mean.copy_(compressed.mean(dim=1, keepdim=True))
         self.input_scale.copy_(1 / spread.clamp(min=1e-2 * float(spread.max())))
 
-    def forward(self, magnitude: Tensor) -> Tensor:
+    def forward(self, magnitude: Tensor, stems: Sequence[int] | None = None) -> Tensor:
         batch, channels, bins, frames = magnitude.shape
-        config = self.config
         *bands, full = (net(x) for net, x in self._inputs(magnitude))
         joined = torch.cat((torch.cat(bands, dim=2), full), dim=1)
-        out = self.head(self.final(joined))[..., :bins, :frames]
-        out = out.reshape(batch, config.stems, channels, bins, frames).float()
-        if config.output == "mask":
+        out = self._heads(self.final(joined), stems)[..., :bins, :frames]
+        out = out.reshape(batch, -1, channels, bins, frames).float()
+        if self.config.output == "mask":
             return torch.sigmoid(out) * magnitude[:, None]
         return torch.relu(out)
+
+    def _heads(self, x: Tensor, stems: Sequence[int] | None) -> Tensor:
+        if stems is None:
+            return cast(Tensor, self.head(x))
+        rows = [stem * self.config.channels + channel for stem in stems for channel in range(self.config.channels)]
+        weight, bias = self.head.weight[:, rows], cast(Tensor, self.head.bias)[rows]
+        return conv_transpose2d(x, weight, bias, (self.config.join_stride, 1))
 
     def embed(self, magnitude: Tensor) -> Tensor:
         """Magnitudes [batch, channels, bins, frames] -> [batch, embedding_size]: mean and maximum of every bottleneck map."""

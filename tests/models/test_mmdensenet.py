@@ -54,6 +54,12 @@ def test_several_stems_come_out_and_a_mask_never_exceeds_the_mixture(output: str
         assert (out <= magnitude[:, None]).all()
 
 
+@pytest.mark.parametrize("output", ["mask", "magnitude"])
+def test_chosen_stems_are_those_of_the_whole(output: str) -> None:
+    network, magnitude = random_network(tiny_config(3, output)), torch.rand(1, 2, 257, 20)
+    torch.testing.assert_close(network(magnitude, [2, 0]), network(magnitude)[:, [2, 0]])
+
+
 def test_the_context_covers_what_gradients_see_and_not_much_more() -> None:
     """Output of a stretch aligned to the stride depends on `context` frames on either side and on none beyond."""
     config = tiny_config()

@@ -15,6 +15,7 @@ RECIPES = Path(__file__).parent.parent.parent / "recipes"
 def shrink(recipe: Path, small: Path, settings: dict[str, object]) -> None:
     """A copy of a recipe's folder with a tiny network, two steps and the given settings."""
     shutil.copytree(recipe, small)
+    shutil.copytree(recipe.parent / "opencorpus", small.parent / "opencorpus")  # the loss is written there
     base = yaml.safe_load((small / "base.yaml").read_text())
     base["model"].update(network=listed(asdict(tiny_config())), front_end={"n_fft": 512, "hop_length": 256})
     base["data"]["init_args"].update(samples=8192, examples=4, batch_size=2, workers=0)

@@ -109,6 +109,11 @@ def test_training_resumes_where_it_stopped(trained: Path, recipe: list[str]) -> 
     assert torch.load(trained / "more" / "last.ckpt", weights_only=True)["global_step"] == 12
 
 
+def test_the_last_steps_are_kept_though_no_epoch_ends_with_them(recipe: list[str], tmp_path: Path) -> None:
+    main([*recipe, "--trainer.max_steps", "6", "--trainer.callbacks.init_args.dirpath", str(tmp_path)])
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 6  # an epoch has four
+
+
 def test_a_checkpoint_becomes_a_model_that_separates(trained: Path, recipe: list[str], tmp_path: Path) -> None:
     notes = {"name": "new", "description": "d", "licence": "MIT", "sources": [], "training": {}, "scores": []}
     (tmp_path / "notes.json").write_text(json.dumps(notes))
