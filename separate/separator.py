@@ -75,20 +75,24 @@ class Separator:
         stems: Sequence[str] | None = None,
         hook: Hook | None = None,
         consistent: bool = False,
+        wiener: bool = False,
     ) -> Iterator[Stems]:
         """Stems of a mixture that arrives in blocks [channels, n], of any length and any number, as they become final.
 
         The result does not depend on how the mixture is cut, and memory not on its length. consistent: spread what the sum of a model's
-        stems lacks over them evenly, so that they sum to the mixture (models of one stem stay as they are). hook(done, None) counts samples
-        delivered.
+        stems lacks over them evenly, so that they sum to the mixture (models of one stem stay as they are). wiener: multichannel Wiener filter
+        over all stems, which then sum to the mixture by themselves; raises ModelError if the model has but one. hook(done, None) counts
+        samples delivered.
         """
         wanted = self.check_stems(stems)
+        if wiener and len(self.card.stems) == 1:
+            raise ModelError(f"the Wiener filter needs all stems of a song, the model {self.card.name} has {self.card.stems[0]} only")
         pipe: _Pipe | None = None
         done = 0
         with torch.inference_mode():
             for block in blocks:
                 if pipe is None:
-                    pipe = _Pipe(self, block.shape[0] if block.ndim == 2 else 0, rate, wanted, consistent)
+                    pipe = _Pipe(self, block.shape[0] if block.ndim == 2 else 0, rate, wanted, consistent, wiener)
                 for start in range(0, block.shape[-1], rate * 30):  # so that the hook is called within a long block too
                     out = pipe.push(block[:, start : start + rate * 30])
                     done += next(iter(out.values())).shape[-1]
@@ -115,7 +119,7 @@ class Separator:
 class _Pipe:
     """Resample, separate, resample back, and keep the mixture at its own rate until its stems are there."""
 
-    def __init__(self, separator: Separator, channels: int, rate: int, wanted: tuple[str, ...], consistent: bool) -> None:
+    def __init__(self, separator: Separator, channels: int, rate: int, wanted: tuple[str, ...], consistent: bool, wiener: bool) -> None:
         if not 1 <= channels <= 2:
             raise AudioError("a mixture is [channels, samples] with one or two channels")
         if not 8000 <= rate <= 192000:
@@ -127,7 +131,7 @@ class _Pipe:
         self.names = card.stems if self.consistent else tuple(stem for stem in card.stems if stem in needed)
         self.inner = card.network.channels
         numbers = [card.stems.index(name) for name in self.names]
-        self.network = StreamingNetwork(separator.network, separator.front_end, separator.chunk_frames, numbers)
+        self.network = StreamingNetwork(separator.network, separator.front_end, separator.chunk_frames, numbers, wiener)
         self.down = Resampler(rate, card.rate, self.inner)
         self.up = Resampler(card.rate, rate, self.inner * len(self.names))
         self.mixture = torch.zeros(channels, 0)

@@ -14,19 +14,24 @@ from torch import Tensor
 
 from separate.frontend import FrontEnd
 from separate.models.mmdensenet import MMDenseNet
+from separate.wiener import wiener
+
+WIENER_REACH = 64  # frames on either side, 1.5 s at 44.1 kHz: what a covariance is taken over
 
 
 class StreamingNetwork:
     """Waveform pieces [channels, n] in, estimates [stems, channels, m] out, with n and m summing to the same at the end.
 
-    chunk_frames: frames computed at a time; rounded up to a multiple of the network's stride. stems: numbers of those to compute.
+    chunk_frames: frames computed at a time; rounded up to a multiple of the network's stride. stems: numbers of those to compute. filtered:
+    through the multichannel Wiener filter, for which all stems are computed.
     """
 
-    def __init__(self, network: MMDenseNet, front_end: FrontEnd, chunk_frames: int, stems: Sequence[int]) -> None:
+    def __init__(self, network: MMDenseNet, front_end: FrontEnd, chunk_frames: int, stems: Sequence[int], filtered: bool = False) -> None:
         config = network.config
-        self.network, self.front_end, self.stems = network, front_end, tuple(stems)
+        self.network, self.front_end, self.stems, self.filtered = network, front_end, tuple(stems), filtered
+        self.reach = WIENER_REACH if filtered else 0
         self.hop, self.lead = front_end.config.hop_length, front_end.config.lead
-        self.context = _round_up(config.context, config.stride)
+        self.context = _round_up(config.context + self.reach, config.stride)
         self.chunk = _round_up(chunk_frames, config.stride)
         # The signal as frames see it: frame m starts at sample m * hop, after `lead` samples of silence.
         self.signal = front_end.window.new_zeros(config.channels, self.lead)
@@ -65,11 +70,7 @@ class StreamingNetwork:
         """Compute frames [done, stop) from frames [done - context, context_stop)."""
         start = max(0, self.done - self.context)
         stretch = self.signal[:, (start - self.origin) * self.hop : (context_stop - self.origin) * self.hop + self.lead]
-        spectrum = self.front_end.analyse(stretch)[None]
-        magnitudes = self.network(spectrum.abs(), self.stems)[0, ..., self.done - start : stop - start]
-        mixture = spectrum[..., self.done - start : stop - start]
-        phase = mixture / mixture.abs().clamp(min=1e-12)
-        wave = self.front_end.synthesise(magnitudes * phase)
+        wave = self.front_end.synthesise(self._estimate(self.front_end.analyse(stretch), self.done - start, stop - start))
         wave[..., : self.lead] += self.overlap
         ready = (stop - self.done) * self.hop
         self.overlap = wave[..., ready:].clone()
@@ -78,6 +79,15 @@ class StreamingNetwork:
         self.signal = self.signal[:, (keep - self.origin) * self.hop :].clone()
         self.origin = keep
         return wave[..., :ready]
+
+    def _estimate(self, spectrum: Tensor, first: int, last: int) -> Tensor:
+        """Spectra of the stems in frames [first, last) of a stretch's spectrum [channels, bins, frames]."""
+        near = slice(max(0, first - self.reach), last + self.reach)
+        mixture = spectrum[..., near]
+        magnitudes = self.network(spectrum.abs()[None], None if self.filtered else self.stems)[0, ..., near]
+        if self.filtered:
+            return wiener(magnitudes, mixture, self.reach)[list(self.stems), ..., first - near.start : last - near.start]
+        return magnitudes * (mixture / mixture.abs().clamp(min=1e-12))
 
     def _emit(self, pieces: list[Tensor], limit: int | None = None) -> Tensor:
         """Pieces joined, without the silence before the signal and, at the end, after it."""

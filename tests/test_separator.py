@@ -116,6 +116,28 @@ def test_odd_signals_give_finite_stems(separator: Separator, mixture: str) -> No
         assert stem.isfinite().all()
 
 
+@pytest.mark.parametrize("frames", [40, 172])
+def test_the_wiener_filter_does_not_depend_on_the_chunk_length_and_sums_to_the_mixture(
+    two_stem_model: Path, monkeypatch: pytest.MonkeyPatch, frames: int
+) -> None:
+    separator, mixture = Separator.load(two_stem_model, "cpu", "float32"), wave(4)
+    results = []
+    for chunk in (1 << 20, frames):
+        monkeypatch.setattr(separator, "chunk_frames", chunk)
+        parts = list(separator.stream(mixture.split(30_000, dim=1), RATE, ["vocals", "drums"], wiener=True))
+        results.append({name: torch.cat([part[name] for part in parts], dim=-1) for name in parts[0]})
+    whole, chunked = results
+    torch.testing.assert_close(whole["vocals"] + whole["drums"], mixture, atol=1e-4, rtol=0)
+    assert (whole["vocals"] - separator(mixture, RATE, ["vocals"])["vocals"]).abs().max() > 1e-3
+    for name, stem in whole.items():
+        torch.testing.assert_close(chunked[name], stem, atol=1e-4, rtol=0)
+
+
+def test_the_wiener_filter_needs_more_than_one_stem(separator: Separator) -> None:
+    with pytest.raises(ModelError, match="needs all stems"):
+        list(separator.stream([wave(1)], RATE, wiener=True))
+
+
 @pytest.mark.parametrize("wanted, computed", [(["drums"], [1]), (["accompaniment"], [0]), (["drums", "vocals"], [0, 1]), (None, [0, 1])])
 def test_only_what_is_needed_is_computed(
     two_stem_model: Path, monkeypatch: pytest.MonkeyPatch, wanted: list[str] | None, computed: list[int]
