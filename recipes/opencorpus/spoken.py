@@ -24,7 +24,7 @@ from recipes.opencorpus.singing import render_voice
 
 log = logging.getLogger(__name__)
 ASTERISK = Path("/usr/share/asterisk/sounds")
-SPEAKERS = {"carlo": "it", "ivr_ru": "ru", "flite": ""}
+SPEAKERS = {"carlo": "it_IT_m_Carlo", "ivr_ru": "ru_RU_f_IvrvoiceRU", "flite": ""}  # folders of announcements
 FLITE_VOICES = ("slt", "rms", "awb")
 EDGE = 7400.0  # Hz
 SECONDS = 150  # of speech in one track
@@ -52,13 +52,11 @@ def lines(count: int, rng: np.random.Generator) -> list[str]:
     return made
 
 
-def announcements(language: str, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Asterisk's sounds of a language in random order, [samples] at 44.1 kHz. Raises FileNotFoundError if the package is not installed."""
-    files = [
-        path for path in sorted((ASTERISK / language).resolve().rglob("*.g722")) if "tone" not in path.stem and "beep" not in path.stem
-    ]
+def announcements(speaker: str, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Asterisk's sounds by a speaker in random order, [samples] at 44.1 kHz. Raises FileNotFoundError if the package is not installed."""
+    files = [path for path in sorted((ASTERISK / speaker).rglob("*.g722")) if "tone" not in path.stem and "beep" not in path.stem]
     if not files:
-        raise FileNotFoundError(f"no sounds under {ASTERISK / language}: install asterisk-core-sounds-{language}-g722")
+        raise FileNotFoundError(f"no sounds under {ASTERISK / speaker}: install asterisk-core-sounds-{speaker[:2]}-g722")
     for number in rng.permutation(len(files)):
         with av.open(str(files[number]), format="g722") as container:
             frames = [frame.to_ndarray().reshape(-1).astype(np.float32) for frame in container.decode(audio=0)]
@@ -99,7 +97,7 @@ def portions(clips: Iterator[np.ndarray], minutes: float) -> Iterator[list[np.nd
 def build_spoken(out: Path, seed: int) -> None:
     """Render the speakers into `out`, taking turns; songs that exist are kept."""
     rng = np.random.default_rng(seed)
-    tracks = {(name, language): portions(announcements(language, rng), MINUTES) for name, language in SPEAKERS.items() if language}
+    tracks = {(name, folder[:2]): portions(announcements(folder, rng), MINUTES) for name, folder in SPEAKERS.items() if folder}
     tracks |= {("flite", voice): portions(spoken(voice, rng), MINUTES / len(FLITE_VOICES)) for voice in FLITE_VOICES}
     for number, turn in enumerate(zip_longest(*tracks.values())):
         for (name, speaker), clips in zip(tracks, turn, strict=True):

@@ -10,26 +10,28 @@ Sources: BYOL-A (Niizumi et al. 2021) for resize crop, mixup and fader; SpecAugm
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 
-class View(Protocol):
+class View(ABC):
     """A transform of magnitudes."""
 
     keeps_sum: ClassVar[bool]
     moves_target: ClassVar[bool]
 
+    @abstractmethod
     def __call__(self, magnitude: Tensor, generator: torch.Generator) -> Tensor: ...
 
 
 @dataclass(frozen=True)
-class Gain:
+class Gain(View):
     """Louder or quieter by up to `db` dB."""
 
     db: float = 6.0
@@ -41,7 +43,7 @@ class Gain:
 
 
 @dataclass(frozen=True)
-class LinearFader:
+class LinearFader(View):
     """A straight fade, in dB, between two gains of up to `db` dB at start and end (BYOL-A's random linear fader)."""
 
     db: float = 6.0
@@ -55,7 +57,7 @@ class LinearFader:
 
 
 @dataclass(frozen=True)
-class Tilt:
+class Tilt(View):
     """Equaliser tilt: up to `db` dB from the lowest to the highest bin, straight over log frequency, 0 dB in the middle."""
 
     db: float = 12.0
@@ -69,7 +71,7 @@ class Tilt:
 
 
 @dataclass(frozen=True)
-class LowPass:
+class LowPass(View):
     """Nothing above a bin drawn between the shares `lowest` and 1 of all, as a lossy codec leaves it."""
 
     lowest: float = 0.45
@@ -82,7 +84,7 @@ class LowPass:
 
 
 @dataclass(frozen=True)
-class TimeMask:
+class TimeMask(View):
     """Silence for up to `share` of the frames."""
 
     share: float = 0.2
@@ -94,7 +96,7 @@ class TimeMask:
 
 
 @dataclass(frozen=True)
-class FrequencyMask:
+class FrequencyMask(View):
     """Silence in up to `share` of the bins."""
 
     share: float = 0.2
@@ -106,7 +108,7 @@ class FrequencyMask:
 
 
 @dataclass(frozen=True)
-class Noise:
+class Noise(View):
     """Noise with random magnitudes, `low` to `high` dB below the whole. It is in no stem, so the sum is lost."""
 
     low: float = 10.0
@@ -123,7 +125,7 @@ class Noise:
 
 
 @dataclass(frozen=True)
-class Mixup:
+class Mixup(View):
     """Another example of the batch mixed in, with a share of up to `share`: BYOL-A's log-mixup-exp, which on magnitudes is a mean."""
 
     share: float = 0.4
@@ -137,7 +139,7 @@ class Mixup:
 
 
 @dataclass(frozen=True)
-class ResizeCrop:
+class ResizeCrop(View):
     """A window of (bins, frames) shares from the ranges, at a random place, stretched to the whole size: pitch and tempo move."""
 
     bins: tuple[float, float] = (0.7, 1.0)

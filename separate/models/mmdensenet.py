@@ -272,6 +272,11 @@ class MMDenseNet(nn.Module):
         codes = [net.encode(x)[0] for net, x in self._inputs(magnitude)]
         return torch.cat([part for code in codes for part in (code.mean((2, 3)), code.amax((2, 3)))], dim=1)
 
+    def after_bottleneck(self) -> nn.ModuleList:
+        """All that `embed` does not use."""
+        paths = [part for net in (*self.bands, self.full) for part in (net.lift, net.up, net.merge)]
+        return nn.ModuleList([*cast(list[nn.Module], paths), self.final, self.head])
+
     @property
     def embedding_size(self) -> int:
         return 2 * sum(path.blocks[path.halvings][0] for path in self.config.paths)

@@ -30,6 +30,18 @@ def layer_names(features: nn.Sequential) -> list[str]:
     return names
 
 
+def convolutions(name: str) -> nn.Sequential:
+    """torchvision's `features` with random weights (He et al. 2015, as there); the classifier's 120 M parameters are never made."""
+    with torch.device("meta"):
+        features: nn.Sequential = getattr(torchvision.models, name)(weights=None).features
+    features.to_empty(device="cpu")
+    for layer in features:
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            nn.init.zeros_(cast(Tensor, layer.bias))
+    return features
+
+
 class VGGFeatures(nn.Module):
     """[batch, 3, height, width] in torchvision's convention, or [batch, 1, ...] for a grey picture -> activations at `taps`, in order.
 
@@ -46,7 +58,7 @@ class VGGFeatures(nn.Module):
             raise ValueError(f"no network {name!r}; choose from {', '.join(NAMES)}")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            features = getattr(torchvision.models, name)(weights=None).features
+            features = convolutions(name)
         names = layer_names(features)
         if unknown := [tap for tap in taps if tap not in names]:
             raise ValueError(f"{name} has no layer {unknown[0]!r}; it has {', '.join(names)}")

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
-import torchvision
 from lightning import LightningModule
 from torch import Tensor, nn
 
@@ -22,7 +21,7 @@ from separate.losses.feature import PictureConfig, picture
 from separate.losses.relic import RelicTerms, TargetNetwork, momentum, relic
 from separate.models.mmdensenet import PRESETS, MMDenseNet
 from separate.models.projector import Projector
-from separate.models.vgg import layer_names
+from separate.models.vgg import convolutions, layer_names
 
 STATISTICS_EXAMPLES = 64
 
@@ -35,7 +34,7 @@ class VGGEncoder(nn.Module):
 
     def __init__(self, name: str = "vgg19", last: str = "relu3_1", picture: PictureConfig | None = None) -> None:
         super().__init__()
-        features = getattr(torchvision.models, name)(weights=None).features
+        features = convolutions(name)
         self.features = features[: layer_names(features).index(last) + 1]
         self.picture = picture or PictureConfig(top=0.5, pool=(2, 2))
         self.size = 2 * [layer for layer in self.features if isinstance(layer, nn.Conv2d)][-1].out_channels
@@ -47,11 +46,13 @@ class VGGEncoder(nn.Module):
 
 
 class BottleneckEncoder(nn.Module):
-    """A separator's bottleneck as an encoder: see MMDenseNet.embed."""
+    """A separator's bottleneck as an encoder: see MMDenseNet.embed. `alone`: nothing beyond the bottleneck will be trained."""
 
-    def __init__(self, network: MMDenseNet) -> None:
+    def __init__(self, network: MMDenseNet, alone: bool = False) -> None:
         super().__init__()
         self.network, self.size = network, network.embedding_size
+        if alone:
+            network.after_bottleneck().requires_grad_(False)
 
     def forward(self, magnitude: Tensor) -> Tensor:
         return self.network.embed(magnitude)
@@ -60,7 +61,8 @@ class BottleneckEncoder(nn.Module):
 class Invariance(nn.Module):
     """ReLIC's objective for an encoder, with projector and target network of its own. alpha 0 is SimCLR with a moving target.
 
-    views: transforms, each applied with `probability`; every one of the `pairs` takes two new views of each example.
+    views: transforms, each applied with `probability`; every one of the `pairs` takes two new views of each example, or, where `frames` is
+    given, of a stretch of so many frames, another one in every batch.
     """
 
     def __init__(
@@ -72,10 +74,11 @@ class Invariance(nn.Module):
         pairs: int = 2,
         symmetric: bool = False,
         base_momentum: float = 0.996,
+        frames: int | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.views, self.pairs = Compose(tuple(views), probability), pairs
+        self.views, self.pairs, self.frames, self.seed = Compose(tuple(views), probability), pairs, frames, seed
         self.temperature, self.alpha, self.symmetric, self.base_momentum = temperature, alpha, symmetric, base_momentum
         self.generator = torch.Generator().manual_seed(seed)
         self.followed = 0  # step of the last `follow`
@@ -87,9 +90,16 @@ class Invariance(nn.Module):
 
     def forward(self, encoder: nn.Module, magnitude: Tensor) -> RelicTerms:
         """The terms for magnitudes [batch, channels, bins, frames]."""
+        if self.frames is not None and self.frames < magnitude.shape[-1]:
+            first = int(torch.randint(magnitude.shape[-1] - self.frames + 1, (), generator=self.generator))
+            magnitude = magnitude[..., first : first + self.frames]
         online = [self.projector(encoder(self.views(magnitude, self.generator))) for _ in range(self.pairs)]
         target = [self.target(self.views(magnitude, self.generator)) for _ in range(self.pairs)]
         return relic(torch.stack(online), torch.stack(target), self.temperature, self.alpha, self.symmetric)
+
+    def part(self, rank: int) -> None:
+        """Let this process draw views of its own."""
+        self.generator.manual_seed(self.seed + 1_000_003 * rank)
 
     def follow(self, encoder: nn.Module, step: int, steps: float) -> None:
         """Move the target towards the encoder, once for each optimiser's step however often it is called; `steps` may be infinite."""
@@ -130,13 +140,14 @@ class RelicTask(LightningModule):
     ) -> None:
         super().__init__()
         self.encoder: BottleneckEncoder | VGGEncoder
-        self.encoder = BottleneckEncoder(MMDenseNet(PRESETS[encoder])) if encoder in PRESETS else VGGEncoder(encoder, last)
+        self.encoder = BottleneckEncoder(MMDenseNet(PRESETS[encoder]), alone=True) if encoder in PRESETS else VGGEncoder(encoder, last)
         self.invariance, self.front_end = invariance, FrontEnd(front_end)
         self.invariance.attach(self.encoder, self.encoder.size)
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
 
     def on_fit_start(self) -> None:
-        """A separator's input statistics, as its own training takes them."""
+        """Views of this process; a separator's input statistics, as its own training takes them."""
+        self.invariance.part(self.global_rank)
         if isinstance(self.encoder, BottleneckEncoder):
             mixes = cast(Any, self.trainer).datamodule.train_set(0)
             waves = torch.stack([known(mixes[i])[0].sum(0) for i in range(min(STATISTICS_EXAMPLES, len(mixes)))])
@@ -158,5 +169,5 @@ class RelicTask(LightningModule):
         self.invariance.follow(self.encoder, self.global_step, self.trainer.estimated_stepping_batches)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        trained = [*self.encoder.parameters(), *self.invariance.projector.parameters()]
+        trained = [*(p for p in self.encoder.parameters() if p.requires_grad), *self.invariance.projector.parameters()]
         return torch.optim.AdamW(trained, lr=self.learning_rate, weight_decay=self.weight_decay)

@@ -31,7 +31,8 @@ class SeparationTask(LightningModule):
     """AdamW, linear warm-up, cosine decay to zero over the trainer's steps.
 
     network: a preset's name or a whole configuration; its `stems` become the number of targets. initial_model: a model's folder to start
-    from, with the same network but for its stems: those that both have keep their masks. regulariser: ReLIC on the bottleneck's embeddings
+    from, with the same network but for its stems: those that both have keep their masks; initial_encoder: a checkpoint of RelicTask, whose
+    encoder it starts from. regulariser: ReLIC on the bottleneck's embeddings
     of views of the mixtures, times `regulariser_weight`, beside the loss.
     """
 
@@ -45,6 +46,7 @@ class SeparationTask(LightningModule):
         weight_decay: float = 1e-2,
         warmup_steps: int = 100,
         initial_model: Path | None = None,
+        initial_encoder: Path | None = None,
         regulariser: Invariance | None = None,
         regulariser_weight: float = 0.1,
     ) -> None:
@@ -60,6 +62,8 @@ class SeparationTask(LightningModule):
         self.learning_rate, self.weight_decay, self.warmup_steps = learning_rate, weight_decay, warmup_steps
         if initial_model is not None:
             self._start_from(initial_model)
+        if initial_encoder is not None:
+            self._take_encoder(initial_encoder)
         self.regulariser, self.regulariser_weight = regulariser, regulariser_weight
         if regulariser is not None:
             regulariser.attach(BottleneckEncoder(self.network), self.network.embedding_size)
@@ -79,8 +83,23 @@ class SeparationTask(LightningModule):
             state[name] = torch.cat([theirs.get(target, mine) for target, mine in zip(self.targets, head, strict=True)], axis)
         self.network.load_state_dict(state)
 
+    def _take_encoder(self, checkpoint: Path) -> None:
+        """Take over a pre-trained network, whose decoder is as it was drawn. Raises ModelError if it is another one."""
+        prefix = "encoder.network."
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+        theirs = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+        own = self.network.state_dict()
+        heads = {name for name in own if name.startswith("head.")}
+        if {name: tensor.shape for name, tensor in theirs.items() if name not in heads} != {
+            name: tensor.shape for name, tensor in own.items() if name not in heads
+        }:
+            raise ModelError(f"{checkpoint}: holds no encoder of the recipe's network")
+        self.network.load_state_dict({**own, **{name: tensor for name, tensor in theirs.items() if name not in heads}})
+
     def on_fit_start(self) -> None:
         """Once: the network's input statistics, from the same examples in every process."""
+        if self.regulariser is not None:
+            self.regulariser.part(self.global_rank)
         if bool((self.network.input_scale == 1).all()):
             mixes = cast(StemsData, cast(Any, self.trainer).datamodule).train_set(0)
             waves = torch.stack([known(mixes[i])[0].sum(0) for i in range(min(STATISTICS_EXAMPLES, len(mixes)))])

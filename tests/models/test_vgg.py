@@ -2,7 +2,7 @@ import pytest
 import torch
 import torchvision
 
-from separate.models.vgg import IMAGENET_MEAN, IMAGENET_STD, VGGFeatures, layer_names
+from separate.models.vgg import IMAGENET_MEAN, IMAGENET_STD, VGGFeatures, convolutions, layer_names
 
 
 def test_taps_are_torchvisions_activations_under_the_literatures_names() -> None:
@@ -20,6 +20,13 @@ def test_names_follow_the_table_of_the_paper() -> None:
     names = layer_names(torchvision.models.vgg16(weights=None).features)
     assert names[:5] == ["conv1_1", "relu1_1", "conv1_2", "relu1_2", "pool1"]
     assert names[-1] == "pool5" and "relu3_3" in names and "relu3_4" not in names
+
+
+def test_random_weights_are_drawn_as_torchvision_draws_them() -> None:
+    ours, reference = convolutions("vgg11"), torchvision.models.vgg11(weights=None).features
+    assert [tuple(p.shape) for p in ours.parameters()] == [tuple(p.shape) for p in reference.parameters()]
+    for mine, its in zip(ours.parameters(), reference.parameters(), strict=True):
+        torch.testing.assert_close(mine.std(), its.std(), rtol=0.1, atol=1e-6)
 
 
 def test_a_grey_picture_is_three_equal_channels() -> None:

@@ -8,6 +8,7 @@ from lightning.pytorch.callbacks import EMAWeightAveraging
 from torch.utils.data import DataLoader
 
 from separate.augment.spectrogram import Gain, Tilt
+from separate.errors import ModelError
 from separate.frontend import FrontEndConfig
 from separate.losses.relic import momentum
 from separate.models.mmdensenet import PRESETS, MMDenseNet
@@ -89,6 +90,56 @@ def test_embeddings_do_not_depend_on_level_for_a_vgg() -> None:
     encoder, magnitude = VGGEncoder("vgg11", "relu2_1").eval(), torch.rand(2, 2, 257, 32)
     torch.testing.assert_close(encoder(10 * magnitude), encoder(magnitude), atol=1e-4, rtol=1e-3)
     assert encoder(magnitude).shape == (2, encoder.size)
+
+
+def test_a_stretch_of_frames_is_enough_and_moves_on() -> None:
+    seen: list[torch.Tensor] = []
+
+    def encoder(magnitude: torch.Tensor) -> torch.Tensor:
+        seen.append(magnitude)
+        return magnitude.flatten(1)
+
+    invariance = Invariance([], frames=16)
+    invariance.projector, invariance.target = torch.nn.Identity(), encoder
+    counting = torch.arange(64.0).expand(2, 1, 1, 64)
+    for _ in range(8):
+        invariance(encoder, counting)
+    assert all(magnitude.shape[-1] == 16 for magnitude in seen)
+    firsts = [int(magnitude[0, 0, 0, 0]) for magnitude in seen]
+    assert all(len(set(firsts[i : i + 4])) == 1 for i in range(0, 32, 4))  # all views of one batch see the same stretch
+    assert len(set(firsts)) > 2
+
+
+def test_processes_draw_views_of_their_own() -> None:
+    draws = []
+    for rank in (0, 1, 0):
+        invariance = Invariance([Gain()], seed=3)
+        invariance.part(rank)
+        draws.append(torch.rand(4, generator=invariance.generator))
+    assert torch.equal(draws[0], draws[2])
+    assert not torch.equal(draws[0], draws[1])
+
+
+def test_pre_training_leaves_no_weight_without_a_gradient(tiny_preset: None) -> None:
+    """Several processes need that."""
+    task = RelicTask(Invariance([Gain()]), "tiny", front_end=FRONT_END)
+    task.log = task.log_dict = lambda *_, **__: None
+    task.training_step(torch.randn(4, 2, 2, 8192), 0).backward()
+    trained = [parameter for parameter in task.parameters() if parameter.requires_grad]
+    assert trained and all(parameter.grad is not None for parameter in trained)
+
+
+def test_a_pre_trained_encoder_starts_a_separator(tmp_path: Path, tiny_preset: None) -> None:
+    task = RelicTask(Invariance([Gain()]), "tiny", front_end=FRONT_END)
+    runner = trainer(tmp_path, 1)
+    runner.fit(task, Noises())
+    runner.save_checkpoint(tmp_path / "encoder.ckpt")
+    separation = SeparationTask(["vocals", "drums"], tiny_config(), FRONT_END, initial_encoder=tmp_path / "encoder.ckpt")
+    theirs = task.encoder.network
+    assert torch.equal(separation.network.full.bottleneck.layers[0][0].weight, theirs.full.bottleneck.layers[0][0].weight)
+    assert torch.equal(separation.network.input_scale, theirs.input_scale)
+    with pytest.raises(ModelError, match="no encoder"):
+        SeparationTask(["vocals"], "strided", initial_encoder=tmp_path / "encoder.ckpt")
 
 
 def test_views_leave_no_trace_in_the_statistics() -> None:

@@ -1,0 +1,148 @@
+from dataclasses import asdict
+from pathlib import Path
+
+import mido
+import numpy as np
+import pytest
+import soundfile
+import torch
+import yaml
+
+from recipes.relic import instruments, pretrain, probe
+from separate.models.mmdensenet import PRESETS
+from tests.conftest import RATE, tiny_config
+from tests.recipes.test_ablation import shrink
+from tests.recipes.test_recipes import RECIPES
+from tests.songs import made_up_song
+
+RELIC = RECIPES.parent / "relic"
+
+
+@pytest.fixture(scope="module")
+def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("songs")
+    for split, seed in (("train", 1), ("train", 2), ("valid", 3)):
+        made_up_song(root / split / "album" / f"song{seed}", 4.0, seed=seed)
+    return root
+
+
+@pytest.mark.parametrize("overlays", [["vgg.yaml"], ["vgg.yaml", "separator.yaml"]])
+def test_pre_training_runs_to_the_end_and_can_be_probed(
+    songs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overlays: list[str]
+) -> None:
+    """As the recipe stands, but for the size: two steps, few examples, the bottleneck of a small network."""
+    monkeypatch.setitem(PRESETS, "strided", PRESETS["strided"])
+    arguments = [part for name in overlays for part in ("--config", str(RELIC / name))]
+    small = ["--data.init_args.batch_size", "2", "--data.init_args.examples", "4", "--data.init_args.workers", "0"]
+    small += [
+        "--trainer.max_steps",
+        "2",
+        "--trainer.accelerator",
+        "cpu",
+        "--trainer.logger",
+        "false",
+        "--trainer.enable_progress_bar",
+        "false",
+    ]
+    pretrain.main(["fit", *arguments, "--data.init_args.root", str(songs), "--trainer.default_root_dir", str(tmp_path), *small])
+    (checkpoint,) = tmp_path.rglob("last.ckpt")
+    assert torch.load(checkpoint, weights_only=True)["global_step"] == 2
+    drawn = {name: value.clone() for name, value in probe.encoder("vgg19" if len(overlays) == 1 else "strided").state_dict().items()}
+    trained = probe.encoder(str(checkpoint)).state_dict()
+    assert drawn.keys() == trained.keys()
+    assert any(not torch.equal(drawn[name], trained[name]) for name in drawn)
+
+
+def test_the_regulariser_is_trained_beside_plain_training(songs: Path, tmp_path: Path) -> None:
+    from recipes.ablation import main
+    from tests.conftest import store_model
+
+    settings = yaml.safe_load((RELIC / "comparison.yaml").read_text())
+    two = {name: {**settings[name], "seeds": [0]} for name in ("l2", "relic_alpha_10")}
+    shrink(RELIC, tmp_path / "recipe", two)
+    start = store_model(tmp_path / "start", ("vocals",))
+    main([str(tmp_path / "recipe"), str(songs), str(tmp_path / "out"), f"start={start}"])
+    weights = [(tmp_path / "out" / f"{name}-0" / "model" / "model.safetensors").read_bytes() for name in two]
+    assert weights[0] != weights[1]
+    assert asdict(tiny_config())["channels"] == 2
+
+
+def test_the_probe_tells_what_can_be_told_and_nothing_else() -> None:
+    """Tones against noise with an encoder that keeps the spectrum; the same clips with classes at random are at chance."""
+
+    class Spectrum(torch.nn.Module):
+        def forward(self, magnitude: torch.Tensor) -> torch.Tensor:
+            return magnitude.mean((1, 3)).log1p()
+
+    rng = np.random.default_rng(0)
+
+    def clips(names: list[str], rule) -> probe.Clips:
+        waves, classes, owners = [], [], []
+        for song in names:
+            for number in range(8):
+                tone = np.sin(np.arange(8192) * rng.uniform(0.02, 0.5))
+                wave = tone if number % 2 else rng.normal(size=8192)
+                waves.append(np.stack([wave, wave]))
+                classes.append(rule(number))
+                owners.append(song)
+        return torch.tensor(np.array(waves), dtype=torch.float32), torch.tensor(classes), owners
+
+    train, test = [f"a{i}" for i in range(10)], [f"b{i}" for i in range(10)]
+    assert probe.probe(Spectrum(), clips(train, lambda n: n % 2), clips(test, lambda n: n % 2)) > 0.9
+    luck = probe.probe(Spectrum(), clips(train, lambda n: int(rng.integers(2))), clips(test, lambda n: int(rng.integers(2))))
+    assert 0.3 < luck < 0.7
+
+
+def test_clips_come_from_all_stems_and_only_where_they_sound(songs: Path) -> None:
+    waves, classes, owners = probe.collect(probe.stem_clips(songs / "train", 1), 4, 0)
+    assert waves.shape[1:] == (2, probe.SAMPLES)
+    assert set(classes.tolist()) == {0, 1, 2, 3}
+    assert set(owners) == {"album/song1", "album/song2"}
+
+
+def score() -> mido.MidiFile:
+    """Thirty notes of a piano, five of a trumpet, thirty strokes of a drum."""
+    midi = mido.MidiFile()
+    track = mido.MidiTrack()
+    midi.tracks.append(track)
+    track.append(mido.Message("program_change", channel=0, program=0))
+    track.append(mido.Message("program_change", channel=1, program=56))
+    for number in range(30):
+        for channel in (0, 9, *((1,) if number < 5 else ())):
+            track.append(mido.Message("note_on", channel=channel, note=60, velocity=90, time=10))
+            track.append(mido.Message("note_off", channel=channel, note=60, time=10))
+    return midi
+
+
+def test_an_instrument_is_alone_and_keeps_its_time() -> None:
+    midi = score()
+    piano, drums = instruments.alone(midi, "piano"), instruments.alone(midi, "drums")
+    assert instruments.alone(midi, "brass") is None
+    for part, channel in ((piano, 0), (drums, 9)):
+        struck = [message.channel for message in part.tracks[0] if message.type == "note_on"]
+        assert struck == [channel] * 30
+
+        def times(source: mido.MidiFile, channel: int = channel) -> list[int]:
+            clock, found = 0, []
+            for message in mido.merge_tracks(source.tracks):
+                clock += message.time
+                if message.type == "note_on" and message.channel == channel:
+                    found.append(clock)
+            return found
+
+        assert times(part) == times(midi)
+
+
+def test_songs_are_held_out_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "freedoom_midi").mkdir()
+    for name in ("d_e1m1", "d_e4m2"):
+        score().save(tmp_path / "freedoom_midi" / f"{name}.mid")
+    wave = np.zeros((40 * RATE, 2), dtype=np.float32)
+    wave[5 * RATE : 35 * RATE] = 0.5
+    monkeypatch.setattr(instruments, "play", lambda _: wave)
+    monkeypatch.setattr("sys.argv", ["instruments", str(tmp_path), str(tmp_path / "out")])
+    instruments.main()
+    found = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.flac"))
+    assert found == ["test/drums/d_e4m2.flac", "test/piano/d_e4m2.flac", "train/drums/d_e1m1.flac", "train/piano/d_e1m1.flac"]
+    stored, _ = soundfile.read(tmp_path / "out" / found[0])
+    assert len(stored) == 30 * RATE and np.abs(stored).min() > 0.6  # the half minute that sounds
