@@ -42,6 +42,12 @@ def _child(sender: Any, function: Callable[..., Any], arguments: tuple[Any, ...]
     sender.send((value, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
 
 
+def pin_threads(threads: int) -> None:
+    """Processes started from now on compute with so many threads. Their libraries read it as they load; setting it later is not enough."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = str(threads)
+
+
 def best_seconds(function: Callable[[], object], repeats: int = 3) -> float:
     """Shortest of some runs, after one to warm up."""
     function()

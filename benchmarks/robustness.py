@@ -17,6 +17,7 @@ from benchmarks.corruptions import CORRUPTIONS, RATE, Wave
 from benchmarks.processes import alone, machine
 from benchmarks.rivals import PEERS, Separate
 from separate import Separator
+from separate.data.references import mixture
 from separate.data.stems import find_songs
 from separate.errors import AudioError
 from separate.scoring import global_sdr
@@ -35,8 +36,7 @@ def excerpts(folder: Path, seconds: float) -> list[tuple[Wave, Wave]]:
             continue
         first = max(0, int(sounding[0]) - RATE // 2)
         count = min(song.samples - first, round(seconds * RATE))
-        parts = [song.read(stem, first, count) for stem in song.files]
-        found.append((np.ascontiguousarray(np.sum(parts, axis=0).T), np.ascontiguousarray(vocals[first : first + count].T)))
+        found.append((np.ascontiguousarray(mixture(song)(first, count).T), np.ascontiguousarray(vocals[first : first + count].T)))
     if not found:
         raise AudioError(f"{folder}: in no song somebody sings")
     return found

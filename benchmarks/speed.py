@@ -1,7 +1,8 @@
 """How fast our own is, and where the time goes: `python -m benchmarks.speed SONG`.
 
 Real-time factor and peak memory by chunk length, threads and precision; the whole command, start-up included; flat memory by length;
-the share of the machine's matrix-multiply peak that the network reaches; training speed by preset. Wants a quiet machine.
+the share of the machine's matrix-multiply peak that the network reaches; training speed by recipe. SONG: stereo, 44.1 kHz. Wants a quiet
+machine.
 """
 
 from __future__ import annotations
@@ -16,17 +17,26 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import torch
+import yaml
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.processes import alone, best_seconds, machine
+from benchmarks.processes import alone, best_seconds, machine, pin_threads
 from separate import Separator
 from separate.audio import AudioReader
-from separate.frontend import FrontEnd
-from separate.models.mmdensenet import PRESETS, MMDenseNet
 from separate.separator import has_bfloat16
 
 THREADS = 2
 RATE = 44100
+FOLDER = Path(__file__).parent.parent / "recipes"
+NO_WEIGHTS = ("--model.loss.init_args.vgg.init_args.weights", "random")  # they cost what real ones cost
+# By name: the recipe's files, one over the other, and options.
+RECIPES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "opencorpus, vocals": (("opencorpus/vocals.yaml",), ()),
+    "opencorpus, four stems": (("opencorpus/vocals.yaml", "opencorpus/four_stems.yaml"), ()),
+    "opencorpus, vocals, feature loss": (("opencorpus/vocals.yaml", "opencorpus/feature_loss.yaml"), NO_WEIGHTS),
+    "musdb18, vocals, L2": (("musdb18/base.yaml", "musdb18/vocals.yaml", "musdb18/l2.yaml"), ()),
+    "musdb18, vocals": (("musdb18/base.yaml", "musdb18/vocals.yaml"), NO_WEIGHTS),
+}
 
 
 def song(path: Path, seconds: float) -> torch.Tensor:
@@ -53,12 +63,13 @@ def streamed(path: Path, minutes: int) -> float:
     return time.perf_counter() - began
 
 
-def peak_share() -> tuple[float, float, float]:
+def peak_share(precision: str) -> tuple[float, float, float]:
     """(GFLOP/s of the network, GFLOP/s of a large matrix product, GFLOP a second of audio)."""
     torch.set_num_threads(THREADS)
-    network = Separator.load(device="cpu", precision="float32").network
+    ours = Separator.load(device="cpu", precision=precision)
+    network = ours.network
     magnitude = torch.rand(1, network.config.channels, network.config.bins, 608)
-    matrix = torch.rand(2048, 2048)
+    matrix = torch.rand(2048, 2048).to(ours.dtype)
     with torch.inference_mode():
         with FlopCounterMode(display=False) as counter:
             network(magnitude)
@@ -68,19 +79,41 @@ def peak_share() -> tuple[float, float, float]:
     return flops / spent / 1e9, peak / 1e9, flops / 1e9 / (608 * 1024 / RATE)
 
 
-def training(preset: str) -> float:
-    """Seconds of audio trained a second of wall clock, batches of 8 x 128 frames, data not counted."""
+def training(recipe: str, precision: str) -> float:
+    """Seconds of audio trained a second of wall clock: a recipe's network, loss and batch, on noise, without data and averages."""
+    from recipes.train import RecipeCLI
+    from separate.data.module import StemsData
+    from separate.tasks.separation import SeparationTask
+
     torch.set_num_threads(THREADS)
-    network, front_end = MMDenseNet(PRESETS[preset]), FrontEnd()
-    optimizer, wave = torch.optim.AdamW(network.parameters()), torch.randn(8, 2, 127 * 1024)
+    files, options = RECIPES[recipe]
+    arguments = []
+    for name in files:  # without what only the subcommand `fit` knows
+        settings = {key: value for key, value in yaml.safe_load((FOLDER / name).read_text()).items() if key in ("model", "data", "trainer")}
+        arguments += ["--config", yaml.safe_dump(settings)]
+    arguments += ["--data.init_args.root", "none", "--trainer.accelerator", "cpu", "--trainer.precision", precision, *options]
+    cli = RecipeCLI(SeparationTask, StemsData, subclass_mode_data=True, args=arguments, run=False, save_config_callback=None)
+    task, data = cli.model, cli.datamodule
+    optimizer = torch.optim.AdamW([parameter for parameter in task.parameters() if parameter.requires_grad])
+    batch = 0.1 * torch.randn(data.batch_size, len(data.targets) + 1, 2, data.samples)
 
     def step() -> None:
-        loss = network(front_end.stft(wave).abs()).square().mean()
+        with cli.trainer.precision_plugin.train_step_context():
+            loss = task.training_step(batch, 0)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
 
-    return 8 * wave.shape[-1] / RATE / best_seconds(step, 3)
+    return float(data.batch_size * data.samples / data.rate / best_seconds(step, 3))
+
+
+def write_clip(path: Path, clip: Path, seconds: int) -> None:
+    """The song, repeated or cut to length, as a 16-bit wav file."""
+    wave, left = np.concatenate(list(AudioReader(path).blocks())), seconds * RATE
+    with soundfile.SoundFile(clip, "w", RATE, 2) as file:
+        while left:
+            file.write(wave[:left])
+            left -= min(left, len(wave))
 
 
 def command(*arguments: object) -> tuple[float, float]:
@@ -102,8 +135,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__)
     parser.add_argument("song", type=Path)
     path = parser.parse_args().song
+    precisions = ("float32", "bfloat16") if has_bfloat16() else ("float32",)
+    pin_threads(THREADS)
     print(machine() + "\n\nchunk frames  threads  precision   x real time   peak MB")
-    for precision in ("float32", "bfloat16") if has_bfloat16() else ("float32",):
+    for precision in precisions:
         for frames, threads in [*((frames, THREADS) for frames in (64, 128, 256, 320, 512, 1024, 2048)), (512, 1)]:
             factor, memory = alone(inference, path, frames, threads, precision)
             print(f"{frames:>12}{threads:>9}{precision:>11}{factor:>14.1f}{memory:>10.0f}", flush=True)
@@ -111,23 +146,30 @@ def main() -> None:
     for minutes in (1, 5, 60):
         spent, memory = alone(streamed, path, minutes)
         print(f"{minutes:>17}{spent:>11.1f}{memory:>10.0f}", flush=True)
-    (reached, peak, cost), _ = alone(peak_share)
-    print(f"\nnetwork: {cost:.2f} GFLOP a second of audio, at {reached:.0f} GFLOP/s, {reached / peak:.0%} of what matrix products reach")
+    print()
+    for precision in precisions:
+        (reached, peak, cost), _ = alone(peak_share, precision)
+        share = f"at {reached:.0f} GFLOP/s, {reached / peak:.0%} of what matrix products reach"
+        print(f"network, {precision}: {cost:.2f} GFLOP a second of audio, {share}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        clips = {seconds: Path(folder) / f"{seconds}.wav" for seconds in (10, 180, 600)}
-        for seconds, clip in clips.items():
-            soundfile.write(clip, song(path, seconds).T.numpy(), RATE)
         print(f"\nseparate --help: {command('--help')[0]:.2f} s")
-        for seconds, clip in clips.items():
+        for seconds in (10, 180, 1800):
+            clip = Path(folder) / f"{seconds}.wav"
+            write_clip(path, clip, seconds)
             spent, memory = command(clip, "--stem", "vocals", "--overwrite", "-q", "-o", folder)
             print(
                 f"separate --stem vocals, {seconds} s of music: {spent:.2f} s all in, {seconds / spent:.1f} x real time, {memory:.0f} MB",
                 flush=True,
             )
-    print("\ntraining, seconds of audio a second")
-    for preset in PRESETS:
-        rate, memory = alone(training, preset)
-        print(f"{preset:<10}{rate:>8.2f}{memory:>8.0f} MB", flush=True)
+    print("\ntraining by recipe, seconds of audio a second, two cores")
+    for recipe in RECIPES:
+        for precision in ("32-true", "bf16-mixed")[: len(precisions)]:
+            try:
+                rate, memory = alone(training, recipe, precision)
+            except RuntimeError as error:  # memory, where there is too little
+                print(f"{recipe:<34}{precision:<12}{error}", flush=True)
+                continue
+            print(f"{recipe:<34}{precision:<12}{rate:>8.2f}{memory:>8.0f} MB", flush=True)
 
 
 if __name__ == "__main__":

@@ -85,8 +85,9 @@ def table(scores: dict[tuple[str, int], Rows], seconds: dict[tuple[str, int], fl
     lines += ["", "Mean over tracks:", "", f"| setting | seed | minutes | {' | '.join(' '.join(column) for column in columns)} |"]
     lines += [f"|---|---|---|{'---|' * len(columns)}"]
     for (setting, seed), rows in scores.items():
-        means = [[float(row["score"]) for row in rows if (row["stem"], row["protocol"]) == column] for column in columns]
-        cells = " | ".join(f"{sum(values) / len(values):.2f}" for values in means)
+        values = [[float(row["score"]) for row in rows if (row["stem"], row["protocol"]) == column] for column in columns]
+        known = [[value for value in column if math.isfinite(value)] for column in values]
+        cells = " | ".join(f"{sum(column) / len(column):.2f}" if column else "-" for column in known)
         lines.append(f"| {setting} | {seed} | {seconds[setting, seed] / 60:.1f} | {cells} |")
     return "\n".join(lines) + "\n"
 

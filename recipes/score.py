@@ -1,8 +1,10 @@
 """Scores a model, or estimates made by any tool: `python -m recipes.score SONGS OUT [--model NAME | --estimates FOLDER]`.
 
-SONGS: a folder of stems (see separate.data.stems), musdb18-HQ's `test`, or musdb18 with its .stem.mp4 files, whose test songs are decoded
-into OUT/decoded first. Estimates made elsewhere are FOLDER/<song>/<stem>.<wav, flac, ...>. OUT gets museval's own JSON
-a track (OUT/museval/test, for museval.EvalStore.add_eval_dir), scores.csv, scores.png. Tracks that are scored already are not scored again.
+SONGS: a folder of stems (see separate.data.stems), musdb18-HQ, or musdb18 with its .stem.mp4 files, which are decoded into OUT/decoded
+first; of musdb18 only the test songs are scored. Estimates made elsewhere are FOLDER/<song>/<stem>.<wav, flac, ...>, or one folder
+deeper. OUT gets museval's own JSON a track (OUT/museval/test, for museval.EvalStore.add_eval_dir), scores.csv and scores.png. A song that
+cannot be scored is named at the end and makes the exit status 1. What is scored already is not scored again, unless songs, model, precision
+or estimates have changed since.
 """
 
 from __future__ import annotations
@@ -11,92 +13,118 @@ import argparse
 import csv
 import json
 import os
+import sys
+import tempfile
 from collections import defaultdict
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import soundfile
-import torch
 
-from separate.data.stems import Song, find_songs, open_song
-from separate.errors import AudioError
+import separate
+from separate.data.references import estimate_files, estimates, mixture, mixture_file, references
+from separate.data.stems import STEMS, Song, open_song
+from separate.errors import AudioError, SeparateError
 from separate.plots import score_boxes
-from separate.scoring import museval_scores, summarise
-from separate.separator import Separator
+from separate.scoring import MUSEVAL, Row, score_track, shared_stems
+
+if TYPE_CHECKING:
+    from separate import Separator
 
 SECONDS = 30  # read and separated at a time
 
 
-def songs_to_score(folder: Path, out: Path) -> list[Song]:
-    """Songs in a folder of stems of any rate, or musdb18's test songs."""
-    if any(folder.glob("test/*.stem.mp4")):
+def song_folders(root: Path, out: Path) -> list[Path]:
+    """Folders that hold stems, or musdb18's test songs. Raises AudioError where there are none, or two of the same name."""
+    if any(root.glob("test/*.stem.mp4")):
         from separate.data.musdb import decode_songs
 
-        return decode_songs(folder, "test", out / "decoded")
-    rates = {song.rate: song for path in sorted(folder.rglob("vocals.*")) if (song := open_song(path.parent))}
-    return [song for rate in sorted(rates) for song in find_songs(folder, rate)] if len(rates) == 1 else find_songs(folder, 44100)
+        return [next(iter(song.files.values())).parent for song in decode_songs(root, "test", out / "decoded")]
+    if (root / "train").is_dir() and (root / "test").is_dir():  # musdb18-HQ
+        root = root / "test"
+    folders = sorted({path.parent for path in root.rglob("*") if path.stem in STEMS and path.is_file()})
+    if not folders:
+        raise AudioError(f"{root}: no folder in it holds files named like {', '.join(STEMS)}")
+    if len({folder.name for folder in folders}) != len(folders):
+        raise AudioError(f"{root}: two songs have the same name")
+    return folders
 
 
-def references(song: Song) -> dict[str, np.ndarray]:
-    """All stems, and the sum of those that are not vocals, float32 [samples, 2]."""
-    stems = {stem: song.read(stem, 0, song.samples) for stem in song.files}
-    rest = [wave for stem, wave in stems.items() if stem != "vocals"]
-    return {**stems, "accompaniment": np.sum(rest, axis=0) if rest else np.zeros_like(next(iter(stems.values())))}
+@cache
+def load_separator(model: str | None, precision: str) -> Separator:
+    """One model a process."""
+    from separate import Separator
+
+    return Separator.load(model, precision=precision) if model else Separator.load(precision=precision)
 
 
-def mixture(song: Song, stems: dict[str, np.ndarray]) -> np.ndarray:
-    """The song's own mixture file if there is one, else the sum of its stems."""
-    files = sorted(next(iter(song.files.values())).parent.glob("mixture.*"))
-    return soundfile.read(files[0], dtype="float32", always_2d=True)[0] if files else stems.get("vocals", 0) + stems["accompaniment"]
+def separate_song(separator: Separator, song: Song, stems: list[str], folder: Path) -> dict[str, Path]:
+    """Write stems of the song's mixture into `folder` as float, as they come."""
+    import torch
+
+    read = mixture(song)
+    starts = range(0, song.samples, SECONDS * song.rate)
+    blocks = (torch.from_numpy(read(start, min(SECONDS * song.rate, song.samples - start)).T.copy()) for start in starts)
+    paths = {stem: folder / f"{stem}.wav" for stem in stems}
+    with ExitStack() as stack:
+        files = {
+            stem: stack.enter_context(soundfile.SoundFile(path, "w", song.rate, 2, "FLOAT", format="RF64")) for stem, path in paths.items()
+        }
+        for part in separator.stream(blocks, song.rate, stems):
+            for stem, wave in part.items():
+                files[stem].write(wave.T.numpy())
+    return paths
 
 
-def separate_song(separator: Separator, mix: np.ndarray, rate: int) -> dict[str, np.ndarray]:
-    """All stems on offer, float32 [samples, channels]."""
-    blocks = (torch.from_numpy(mix[start : start + SECONDS * rate].T) for start in range(0, len(mix), SECONDS * rate))
-    parts = list(separator.stream(blocks, rate))
-    return {name: np.concatenate([part[name].T.numpy() for part in parts]) for name in parts[0]}
+def score_song(folder: Path, out: Path, made: Path | None, model: str | None, precision: str) -> dict[str, Any]:
+    """What is stored of a song that was scored as it is now, else its new scores, stored; runs in a process of its own.
+
+    Raises AudioError where it cannot be scored; then nothing stays stored of it.
+    """
+    done, for_museval = out / "scored" / f"{folder.name}.json", out / "museval" / "test" / f"{folder.name}.json"
+    try:
+        song = open_song(folder)
+        assert song is not None
+        separator = None if made else load_separator(model, precision)
+        files = estimate_files(made, song.name) if made else {}
+        inputs = {**song.files, "mixture": mixture_file(song)} if separator else song.files
+        by = [separator.card.sha256, str(separator.dtype)] if separator else _facts(files)
+        fingerprint = {"separate": separate.__version__, "museval": MUSEVAL, "song": _facts(inputs), "by": by}
+        if done.exists() and for_museval.exists():
+            stored: dict[str, Any] = json.loads(done.read_text())
+            if stored["fingerprint"] == fingerprint:
+                return stored
+        truth = references(song)
+        with tempfile.TemporaryDirectory(dir=out) as place:
+            if separator:
+                files = separate_song(separator, song, shared_stems(song.name, truth, separator.offers), Path(place))
+            scores = score_track(song.name, truth, estimates(files, song), song.samples, song.rate)
+    except (AudioError, soundfile.SoundFileError, OSError) as error:
+        for path in (done, for_museval):
+            path.unlink(missing_ok=True)
+        raise error if isinstance(error, AudioError) else AudioError(f"{folder.name}: {error}") from error
+    stored = {"fingerprint": fingerprint, "silent": scores.silent, "rows": scores.rows()}
+    for path, text in ((for_museval, scores.museval_json()), (done, json.dumps(stored))):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_suffix(".part")
+        unfinished.write_text(text)
+        unfinished.replace(path)
+    return stored
 
 
-def read_estimates(folder: Path, song: Song, wanted: set[str]) -> dict[str, np.ndarray]:
-    """Another tool's stems of a song. Raises AudioError where there are none."""
-    files = {path.stem: path for path in sorted((folder / song.name).glob("*")) if path.stem in wanted}
-    if not files:
-        raise AudioError(f"{folder / song.name}: holds no estimates named like {', '.join(sorted(wanted))}")
-    waves = {}
-    for stem, path in files.items():
-        wave, rate = soundfile.read(path, dtype="float32", always_2d=True)
-        if rate != song.rate:
-            raise AudioError(f"{path}: {rate} Hz, the song has {song.rate}")
-        waves[stem] = np.resize(np.broadcast_to(wave, (len(wave), 2)), (len(wave), 2))
-    return {stem: np.pad(wave[: song.samples], ((0, max(0, song.samples - len(wave))), (0, 0))) for stem, wave in waves.items()}
+def _facts(files: Mapping[str, Path | None]) -> dict[str, list[str | int]]:
+    """What changes when a file does."""
+    return {stem: [path.name, path.stat().st_size, path.stat().st_mtime_ns] for stem, path in files.items() if path}
 
 
-def score_song(song: Song, out: Path, model: str | None, estimates: Path | None, threads: int) -> list[dict[str, str | float]]:
-    """Score one song, store museval's JSON and the rows; runs in a process of its own."""
-    torch.set_num_threads(threads)
-    stems = references(song)
-    if estimates is not None:
-        guesses = read_estimates(estimates, song, set(stems))
-    else:
-        separator = Separator.load(model) if model else Separator.load()
-        guesses = separate_song(separator, mixture(song, stems), song.rate)
-    shared = [stem for stem in stems if stem in guesses]
-    stems, guesses = {stem: stems[stem] for stem in shared}, {stem: guesses[stem] for stem in shared}
-    store = museval_scores(song.name, stems, guesses, song.rate)
-    rows = summarise(store, stems, guesses)
-    (out / "museval" / "test").mkdir(parents=True, exist_ok=True)
-    store.save(out / "museval" / "test" / f"{song.name}.json")
-    done = out / "rows" / f"{song.name}.json"
-    done.parent.mkdir(exist_ok=True)
-    partial = done.with_suffix(".part")
-    partial.write_text(json.dumps(rows))
-    partial.replace(done)
-    return rows
-
-
-def report(rows: list[dict[str, str | float]], out: Path) -> None:
+def report(rows: list[Row], out: Path) -> None:
     """scores.csv, scores.png, and a table: median and mean over tracks, a line a stem and protocol."""
     with (out / "scores.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, ["track", "stem", "protocol", "score"])
@@ -114,34 +142,57 @@ def report(rows: list[dict[str, str | float]], out: Path) -> None:
     score_boxes(boxes, "museval SDR (BSSEval v4, 1 s windows, median of frames)", out / "scores.png")
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """The command line."""
+def score_all(folders: list[Path], jobs: int, *arguments: Any) -> tuple[list[Row], dict[str, str]]:
+    """Rows of all songs, and why there are none of a song; the largest songs first. Raises ModelError where the model is at fault."""
+    # One core a job, so that jobs do not compete and figures do not depend on their number. Libraries read it as they load, not later.
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+    sizes = {folder: sum(path.stat().st_size for path in folder.iterdir()) for folder in folders}
+    rows: dict[str, list[Row]] = {}
+    failures = {}
+    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
+        waiting = {
+            pool.submit(score_song, folder, *arguments): folder.name for folder in sorted(folders, key=lambda folder: -sizes[folder])
+        }
+        for number, future in enumerate(as_completed(waiting), 1):
+            name = waiting[future]
+            try:
+                stored = future.result()
+                rows[name] = stored["rows"]
+                notes = "".join(f"; {what} is silent: no museval score" for what in stored["silent"])
+            except (AudioError, BrokenProcessPool) as error:
+                failures[name] = str(error) if isinstance(error, AudioError) else f"{name}: its process died; is there too little memory?"
+                notes = ": no scores"
+            except SeparateError:
+                pool.shutdown(cancel_futures=True)
+                raise
+            print(f"{number}/{len(waiting)} {name}{notes}", flush=True)
+    return [row for folder in folders for row in rows.get(folder.name, [])], failures
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns its exit status."""
     parser = argparse.ArgumentParser(prog="python -m recipes.score", description=__doc__)
     parser.add_argument("songs", type=Path, help="folder of songs with their stems, or musdb18")
     parser.add_argument("out", type=Path, help="folder for the scores")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--model", help="name or path; the default model if left out")
     what.add_argument("--estimates", type=Path, help="folder with <song>/<stem> files made by any tool")
-    parser.add_argument("--jobs", type=int, default=1, help="songs scored at the same time")
+    parser.add_argument("--precision", default="auto", help="of the model's layers: auto, float32 or bfloat16")
+    parser.add_argument("--jobs", type=int, default=1, help="songs scored at the same time, each on one core")
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
-    songs = songs_to_score(options.songs, options.out)
-    stored = {song.name: options.out / "rows" / f"{song.name}.json" for song in songs}
-    if len(stored) != len(songs):
-        raise AudioError(f"{options.songs}: two songs have the same name")
-    rows = {name: json.loads(path.read_text()) for name, path in stored.items() if path.exists()}
-    threads = max(1, (os.cpu_count() or 1) // options.jobs)
-    with ProcessPoolExecutor(options.jobs, get_context("spawn")) as pool:
-        waiting = {
-            pool.submit(score_song, song, options.out, options.model, options.estimates, threads): song.name
-            for song in songs
-            if song.name not in rows
-        }
-        for number, future in enumerate(as_completed(waiting), 1):
-            rows[waiting[future]] = future.result()
-            print(f"{number}/{len(waiting)} {waiting[future]}", flush=True)
-    report([row for song in songs for row in rows[song.name]], options.out)
+    try:
+        folders = song_folders(options.songs, options.out)
+        rows, failures = score_all(folders, options.jobs, options.out, options.estimates, options.model, options.precision)
+    except SeparateError as error:
+        print(error, file=sys.stderr)
+        return 1
+    report(rows, options.out)
+    if failures:
+        print(f"{len(failures)} of {len(folders)} songs could not be scored:", *sorted(failures.values()), sep="\n", file=sys.stderr)
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

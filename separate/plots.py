@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from separate.frontend import FrontEnd
-
 if TYPE_CHECKING:
+    import torch
     from matplotlib.figure import Figure
 
 FLOOR_DB = -70.0
@@ -20,6 +18,8 @@ FLOOR_DB = -70.0
 
 def spectrograms(waves: Mapping[str, torch.Tensor], rate: int, path: Path, top: float = 10000.0) -> None:
     """One spectrogram a wave ([channels, samples], mixed to mono), one below the other, dB under the loudest of all; up to `top` Hz."""
+    from separate.frontend import FrontEnd
+
     figure = _figure(9, 2.2 * len(waves) + 0.5)
     front_end = FrontEnd()
     pictures = {name: 20 * front_end.stft(wave.mean(0)).abs().clamp(min=1e-9).log10() for name, wave in waves.items()}
@@ -50,7 +50,8 @@ def score_boxes(scores: Mapping[str, Sequence[float]], title: str, path: Path) -
     figure = _figure(1.5 + 1.2 * len(scores), 4)
     axis = figure.subplots()
     kept = {name: [value for value in values if np.isfinite(value)] for name, values in scores.items()}
-    axis.boxplot(list(kept.values()), tick_labels=list(kept), showfliers=False)
+    if kept:
+        axis.boxplot(list(kept.values()), tick_labels=list(kept), showfliers=False)
     for place, values in enumerate(kept.values(), 1):
         axis.plot([place] * len(values), values, "o", color="tab:blue", alpha=0.5, markersize=4)
     axis.set(ylabel="dB", title=title)

@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from recipes.score import mixture, references
 from separate import Separator
+from separate.data.references import mixture
 from separate.data.stems import open_song
 from separate.errors import AudioError
 from separate.frontend import FrontEnd
@@ -50,10 +50,9 @@ def main(arguments: list[str] | None = None) -> None:
     song = open_song(options.song)
     if song is None:
         raise AudioError(f"{options.song}: holds no stems")
-    stems = references(song)
     count = SECONDS * song.rate
-    mix = torch.from_numpy(mixture(song, stems)[:count].T.copy())
-    vocals = torch.from_numpy(stems["vocals"][:count].T.copy())
+    mix = torch.from_numpy(mixture(song)(0, count).T.copy())
+    vocals = torch.from_numpy(song.read("vocals", 0, count).T.copy())
     front_end = FrontEnd()
     spectra = {
         "vocals": front_end.stft(vocals).abs(),

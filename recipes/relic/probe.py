@@ -1,7 +1,7 @@
 """What a feature network knows without having been told: `python -m recipes.relic.probe SONGS INSTRUMENTS NAME=ENCODER ...`.
 
-A linear classifier on frozen embeddings of 1.5 s clips names the stem (SONGS: folders of stems, trained on `train`, tested on `valid`)
-and the instrument (INSTRUMENTS: what recipes.relic.instruments makes). ENCODER: `vgg19` or `strided` with random weights, a checkpoint
+A linear classifier on frozen embeddings of 0.7 s clips names the stem (SONGS: folders of stems, trained on `train`, tested on `valid`)
+and the instrument (INSTRUMENTS: what recipes.relic.instruments makes). ENCODER: `vgg11`, `vgg19` or `strided` with random weights, a checkpoint
 of recipes.relic.pretrain, safetensors of a VGG-19 (or `imagenet`), or a separator's folder. Prints accuracy, mean over classes.
 """
 
@@ -25,8 +25,8 @@ from separate.pretrained import load, read_card
 from separate.tasks.features import load_vgg
 from separate.tasks.relic import BottleneckEncoder, VGGEncoder
 
-RATE, SAMPLES = 44100, 64512
-CLIPS = 400  # a class and split at most
+RATE, SAMPLES = 44100, 31744
+CLIPS = 300  # a class and split at most
 LAST = "relu3_1"
 DECAYS = (1e-4, 1e-3, 1e-2, 1e-1)
 STEMS = ("vocals", "drums", "bass", "other")
@@ -36,7 +36,7 @@ Clips = tuple[Tensor, Tensor, list[str]]  # waves [clips, 2, samples], classes [
 def encoder(name: str) -> nn.Module:
     """An encoder by its name or file, see above."""
     torch.manual_seed(0)
-    if name == "vgg19":
+    if name.startswith("vgg"):
         return VGGEncoder(name, LAST)
     if name in PRESETS:
         return BottleneckEncoder(MMDenseNet(PRESETS[name]))
@@ -45,7 +45,7 @@ def encoder(name: str) -> nn.Module:
     if name.endswith(".ckpt"):
         state = torch.load(name, map_location="cpu", weights_only=True)["state_dict"]
         own = {key.removeprefix("encoder."): value for key, value in state.items() if key.startswith("encoder.")}
-        made: nn.Module = VGGEncoder("vgg19", LAST) if "features.0.weight" in own else BottleneckEncoder(MMDenseNet(PRESETS["strided"]))
+        made: nn.Module = VGGEncoder("vgg11", LAST) if "features.0.weight" in own else BottleneckEncoder(MMDenseNet(PRESETS["strided"]))
         made.load_state_dict(own)
         return made
     vgg = VGGEncoder("vgg19", LAST)
@@ -75,11 +75,11 @@ def stem_clips(root: Path, apart: int) -> Iterator[tuple[int, str, np.ndarray]]:
 
 
 def instrument_clips(root: Path, families: list[str]) -> Iterator[tuple[int, str, np.ndarray]]:
-    """Clips of every rendering, two beside each other left out."""
+    """Clips of every rendering, every sixth of those that fit side by side."""
     for number, family in enumerate(families):
         for path in sorted((root / family).glob("*.flac")):
             wave, _ = soundfile.read(path, dtype="float32", always_2d=True)
-            for start in range(0, len(wave) - SAMPLES, 3 * SAMPLES):
+            for start in range(0, len(wave) - SAMPLES, 6 * SAMPLES):
                 yield number, path.stem, wave[start : start + SAMPLES]
 
 

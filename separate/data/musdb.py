@@ -1,7 +1,8 @@
 """musdb18 and musdb18-HQ through the `musdb` package: its songs, its split of 86 training and 14 validation songs.
 
 HQ is a folder of wav stems already and is read in place. musdb18's stem files are AAC in mp4, too slow to cut three random seconds
-from: each song is decoded once, into a folder of stems beside the others (about 10 GB for the training set).
+from: each song is decoded once, into a folder of stems beside the others, as float, because decoded AAC goes beyond full scale (about
+35 GB for the training set).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import soundfile
 
 from separate.data.module import StemsData
@@ -19,19 +21,25 @@ TARGETS = ("vocals", "drums", "bass", "other")
 
 
 def decode_songs(root: Path, split: str, cache: Path) -> list[Song]:
-    """The songs of musdb18's `split` ("train", "valid" or "test"), decoded into `cache`/musdb18/<song>/ where not there yet."""
+    """The songs of musdb18's `split` ("train", "valid" or "test"), decoded into `cache`/musdb18-float/<song>/ where not there yet.
+
+    Test songs come with their mixture, which is not the sum of the stems.
+    """
     import musdb
+    import stempeg
 
     tracks = musdb.DB(str(root), subsets=["test" if split == "test" else "train"], split=None if split == "test" else split)
     songs = []
     for track in tracks:
-        folder = cache / "musdb18" / track.name
+        folder = cache / "musdb18-float" / track.name
         if not folder.exists():
             unfinished = folder.with_name(f".{track.name}.unfinished")
             shutil.rmtree(unfinished, ignore_errors=True)
             unfinished.mkdir(parents=True)
-            for name in TARGETS:
-                soundfile.write(unfinished / f"{name}.wav", track.targets[name].audio, int(track.rate), subtype="PCM_16")
+            streams = {name: track.sources[name].stem_id for name in TARGETS} | ({"mixture": track.stem_id} if split == "test" else {})
+            for name, number in streams.items():  # not by way of track.audio, which has 16 bits
+                wave, rate = stempeg.read_stems(track.path, stem_id=number, info=track.info, dtype=np.float32)
+                soundfile.write(unfinished / f"{name}.wav", wave, int(rate), subtype="FLOAT")
             unfinished.rename(folder)
         songs.append(_opened(folder))
     return songs

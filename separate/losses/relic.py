@@ -90,15 +90,19 @@ def momentum(step: int, steps: float, base: float = 0.996) -> float:
 
 
 class TargetNetwork(nn.Module):
-    """h: an exponential moving average of a network f, never trained itself; always in eval mode."""
+    """h: an exponential moving average of a network f, never trained itself.
+
+    Its batch norms always normalise by the batch, as in BYOL, which this part of ReLIC follows: remembered statistics lag behind f's weights.
+    """
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.network = copy.deepcopy(network).requires_grad_(False).eval()
+        self.network = copy.deepcopy(network).requires_grad_(False)
+        self.train()
 
     def train(self, mode: bool = True) -> TargetNetwork:
-        """Stays in eval mode."""
-        return super().train(False)
+        """Stays in train mode."""
+        return super().train(True)
 
     @torch.no_grad()
     def update(self, network: nn.Module, momentum: float) -> None:

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from separate.augment.spectrogram import Compose, View
@@ -126,7 +127,8 @@ def kept_statistics(network: nn.Module) -> Iterator[None]:
 class RelicTask(LightningModule):
     """Pre-training on mixtures and single stems alike, without labels.
 
-    encoder: "vgg19" (or another VGG), up to the layer `last`; or the name of a separator's preset, whose bottleneck is trained.
+    encoder: "vgg19" (or another VGG), up to the layer `last`; or the name of a separator's preset, whose bottleneck is trained. AdamW with a
+    linear warm-up.
     """
 
     def __init__(
@@ -137,13 +139,14 @@ class RelicTask(LightningModule):
         front_end: FrontEndConfig | None = None,
         learning_rate: float = 1e-3,
         weight_decay: float = 1e-4,
+        warmup_steps: int = 10,
     ) -> None:
         super().__init__()
         self.encoder: BottleneckEncoder | VGGEncoder
         self.encoder = BottleneckEncoder(MMDenseNet(PRESETS[encoder]), alone=True) if encoder in PRESETS else VGGEncoder(encoder, last)
         self.invariance, self.front_end = invariance, FrontEnd(front_end)
         self.invariance.attach(self.encoder, self.encoder.size)
-        self.learning_rate, self.weight_decay = learning_rate, weight_decay
+        self.learning_rate, self.weight_decay, self.warmup_steps = learning_rate, weight_decay, warmup_steps
 
     def on_fit_start(self) -> None:
         """Views of this process; a separator's input statistics, as its own training takes them."""
@@ -168,6 +171,8 @@ class RelicTask(LightningModule):
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         self.invariance.follow(self.encoder, self.global_step, self.trainer.estimated_stepping_batches)
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         trained = [*(p for p in self.encoder.parameters() if p.requires_grad), *self.invariance.projector.parameters()]
-        return torch.optim.AdamW(trained, lr=self.learning_rate, weight_decay=self.weight_decay)
+        optimizer = torch.optim.AdamW(trained, lr=self.learning_rate, weight_decay=self.weight_decay)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / self.warmup_steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -5,12 +5,16 @@ import numpy as np
 import pytest
 import soundfile
 
+from recipes.score import song_folders
 from separate import AudioError
 from separate.data.musdb import MusdbData
+from separate.data.references import mixture
+from separate.data.stems import open_song
 from tests.conftest import RATE
 from tests.songs import STEMS, excerpt
 
 TRAIN, VALID = "A Classic Education - NightOwl", "Actions - One Minute Smile"  # one of musdb's 14 validation songs
+TEST = "AM Contra - Heart Peripheral"
 
 
 @pytest.fixture(scope="module")
@@ -21,8 +25,8 @@ def musdb18(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("musdb18")
     (root / "train").mkdir()
     (root / "test").mkdir()
-    for name in (TRAIN, VALID):
-        shutil.copy(stempeg.example_stem_path(), root / "train" / f"{name}.stem.mp4")
+    for split, name in (("train", TRAIN), ("train", VALID), ("test", TEST)):
+        shutil.copy(stempeg.example_stem_path(), root / split / f"{name}.stem.mp4")
     return root
 
 
@@ -43,10 +47,21 @@ def test_musdb18_is_decoded_once_and_split_as_the_package_says(musdb18: Path, tm
     assert [song.name for song in data.train_songs] == [TRAIN]
     assert [song.name for song in data.valid_songs] == [VALID]
     decoded = data.train_songs[0].read("vocals", 0, data.train_songs[0].samples)
-    np.testing.assert_allclose(decoded, excerpt()["vocals"], atol=1e-4)
+    np.testing.assert_array_equal(decoded, excerpt()["vocals"].astype(np.float32))
+    assert set(data.train_songs[0].files) == set(STEMS)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.wav")}
     MusdbData(musdb18, ["vocals"], cache=tmp_path).setup("fit")
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.wav")}
+
+
+def test_a_test_song_keeps_the_mixture_that_was_published_beyond_full_scale_too(musdb18: Path, tmp_path: Path) -> None:
+    (folder,) = song_folders(musdb18, tmp_path)
+    song = open_song(folder)
+    assert song is not None and song.name == TEST
+    mixed, published = mixture(song)(0, song.samples), excerpt()["mixture"].astype(np.float32)
+    np.testing.assert_array_equal(mixed, published)
+    assert np.abs(published).max() > 1
+    assert np.abs(published - sum(song.read(stem, 0, song.samples) for stem in STEMS)).max() > 0.1  # it was mastered
 
 
 def test_musdb18_hq_is_read_in_place(musdb18_hq: Path) -> None:

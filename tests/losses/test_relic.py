@@ -121,8 +121,15 @@ def test_the_target_network_follows_slowly_and_gets_no_gradient() -> None:
         network[0].weight.add_(1.0)
     target.update(network, 0.9)
     torch.testing.assert_close(target.network[0].weight, before + 0.1)
-    assert not target.network[1].training
     assert not target(torch.randn(4, 2)).requires_grad
+
+
+def test_the_target_network_normalises_by_the_batch_whatever_happens() -> None:
+    """With remembered statistics, which lag behind, nothing was learned: see recipes/relic."""
+    target = TargetNetwork(torch.nn.BatchNorm1d(2, affine=False)).eval()
+    out = target(5 + 3 * torch.randn(64, 2))
+    torch.testing.assert_close(out.mean(0), torch.zeros(2), atol=1e-5, rtol=0)
+    torch.testing.assert_close(out.std(0), torch.ones(2), atol=2e-2, rtol=0)
 
 
 def test_predictions_keep_float32_under_autocast() -> None:
