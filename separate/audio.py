@@ -1,12 +1,14 @@
 """Files to waveforms, block by block, and streaming resampling.
 
-wav, flac, ogg, opus, mp3, aiff and their like are read through soundfile; m4a, aac, mp4, webm and the rest through PyAV, whose wheel has
-FFmpeg inside. What a file is decides its content, not its name. Blocks are float32 [samples, channels], full scale 1.0.
+wav, flac, ogg, opus, mp3, aiff and their like are read through soundfile; m4a, aac, mp4, webm, wma and their like through PyAV, whose
+wheel has FFmpeg inside. What a file is decides its content, not its name; nothing in it can have another file opened. Blocks are float32
+[samples, channels], full scale 1.0.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +29,8 @@ RATES = (8_000, 192_000)  # Hz
 SEEKABLE = {"WAV", "WAVEX", "RF64", "AIFF", "FLAC", "W64", "CAF", "AU"}
 PLAIN = {"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"}
 TAGS = ("title", "artist", "album", "date", "tracknumber", "genre", "comment", "copyright")
+# FFmpeg's containers that hold sound themselves: none of its playlists, which name other files and addresses.
+CONTAINERS = "mov,matroska,aac,ogg,asf,ape,wv,mp3,flac,wav,w64,aiff,caf,au"
 _SHORT_FRAMES = 4096  # the longest codec frame that padding at the end may amount to, in samples
 
 
@@ -35,7 +39,7 @@ class AudioReader:
 
     start, duration: seconds, to read a part. Attributes: rate (Hz), channels (1 or 2), samples (expected number, None if the file
     does not tell), tags. Raises AudioError, now or while reading, if the file is not there, not audio, truncated, damaged, empty,
-    has more than two channels, a rate outside 8 to 192 kHz, or samples that are not finite.
+    has more than two channels, a rate outside 8 to 192 kHz, or samples that are not finite, or if it is changed before it is read.
     """
 
     rate: int
@@ -52,6 +56,7 @@ class AudioReader:
                 raise AudioError(f"{path}: is a folder")
             if path.exists() and not path.is_file():
                 raise AudioError(f"{path}: is not a file")
+            self._state = _state(path)
             if path.stat().st_size == 0:
                 raise AudioError(f"{path}: is empty")
             if missing := truncation(path):
@@ -87,6 +92,7 @@ class AudioReader:
                 position += len(block)
                 if position >= self._last:
                     break
+            self._check_unchanged()
         except (soundfile.LibsndfileError, OSError) as error:
             raise AudioError(f"{self.path}: is damaged at {position / self.rate:.1f} s ({error})") from error
         if not position:
@@ -96,7 +102,8 @@ class AudioReader:
             raise AudioError(f"{self.path}: ends at {end / self.rate:.1f} s, before the start that was asked for")
 
     def _open_soundfile(self) -> None:
-        with soundfile.SoundFile(self.path) as file:
+        # By its descriptor: of a name, soundfile and libsndfile would take the ending for a format, and "-" for standard input.
+        with self.path.open("rb") as raw, soundfile.SoundFile(raw.fileno(), closefd=False) as file:
             self.rate, self.channels = file.samplerate, file.channels
             self.samples = self._declared = file.frames
             # An mp3 without a Xing tag says how long it is only roughly, and a piped wav not at all.
@@ -108,7 +115,7 @@ class AudioReader:
         self.tags = {name: metadata[name] for name in TAGS if metadata.get(name)}
 
     def _soundfile_blocks(self) -> Iterator[Block]:
-        with soundfile.SoundFile(self.path) as file:
+        with self.path.open("rb") as raw, soundfile.SoundFile(raw.fileno(), closefd=False) as file:
             decoded = file.seek(min(self._first, self._declared)) if self._seekable else 0
             while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
                 decoded += len(block)
@@ -121,10 +128,8 @@ class AudioReader:
 
         self._opened_by_av = True
         try:
-            with av.open(str(self.path), metadata_errors="replace") as container:
-                if not container.streams.audio:
-                    raise AudioError(f"{self.path}: holds no audio")
-                stream = container.streams.audio[0]
+            with self._container() as container:
+                stream = self._audio(container)
                 self.rate, self.channels = stream.rate or 0, stream.channels
                 self._seconds = _seconds(stream, container.duration)
                 exact = stream.duration is not None and stream.time_base is not None and stream.time_base * self.rate == 1
@@ -134,15 +139,30 @@ class AudioReader:
             raise AudioError(f"{self.path}: is not an audio file that can be read, or is damaged") from error
         self.samples = self._length or (round(self._seconds * self.rate) if self._seconds else None)
         lower = {key.lower(): value for key, value in found.items()}
+        lower.setdefault("tracknumber", lower.get("track", ""))  # FFmpeg's name for it
         self.tags = {name: lower[name] for name in TAGS if lower.get(name)}
+
+    def _container(self) -> Any:
+        """The file opened by FFmpeg: as a file whatever its name looks like, and in none of the formats that lead to other files."""
+        import av
+
+        options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
+        return av.open("file:" + os.path.abspath(self.path), metadata_errors="replace", options=options)  # noqa: PTH100
+
+    def _audio(self, container: Any) -> Any:
+        if not container.streams.audio:
+            raise AudioError(f"{self.path}: holds no audio")
+        if container.streams.audio[0].codec_context is None:
+            raise AudioError(f"{self.path}: holds audio that nothing here can decode, or is damaged")
+        return container.streams.audio[0]
 
     def _av_blocks(self) -> Iterator[Block]:
         import av
 
         decoded = 0
         try:
-            with av.open(str(self.path), metadata_errors="replace") as container:
-                stream = container.streams.audio[0]
+            with self._container() as container:
+                stream = self._audio(container)
                 resampler = av.AudioResampler(format="fltp")
                 for frame in container.decode(stream):
                     if frame.sample_rate != self.rate or frame.layout.nb_channels != self.channels:
@@ -157,6 +177,20 @@ class AudioReader:
             raise AudioError(f"{self.path}: is damaged at {decoded / self.rate:.1f} s") from error
         if self._seconds and decoded < (self._seconds - 0.25) * self.rate:
             raise AudioError(f"{self.path}: is truncated, it ends at {decoded / self.rate:.1f} of {self._seconds:.1f} s")
+
+    def _check_unchanged(self) -> None:
+        try:
+            unchanged = _state(self.path) == self._state
+        except OSError:
+            unchanged = False
+        if not unchanged:
+            raise AudioError(f"{self.path}: was changed or taken away while it was being read")
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    """What differs once a file has been written to or replaced."""
+    stat = path.stat()
+    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 def truncation_unknown(path: Path) -> bool:

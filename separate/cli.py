@@ -47,14 +47,19 @@ class Device(str, Enum):
     mps = "mps"
 
 
+def printable(text: object) -> str:
+    """One line in which a name can neither break the line nor command the terminal: what cannot be printed is escaped."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape", "backslashreplace").decode() for char in str(text))
+
+
 def say(text: str) -> None:
-    """One line to the user; what cannot be printed is escaped."""
-    print(text.encode("utf-8", "backslashreplace").decode("utf-8"), file=sys.stderr, flush=True)
+    """One line to the user."""
+    print(printable(text), file=sys.stderr, flush=True)
 
 
 def complain(text: object) -> None:
     """One line about what went wrong."""
-    say("separate: " + " ".join(str(text).splitlines()))
+    say(f"separate: {text}")
 
 
 @app.command()
@@ -120,14 +125,15 @@ def run(separator: Separator, inputs: list[Path], job: Job, quiet: bool) -> int:
     """Separate one track after the other; a failure does not stop the rest. Returns how many failed."""
     from separate.files import find_tracks, separate_file, targets
 
-    failures: list[str] = []
+    failed: list[Path] = []
 
-    def fail(text: object) -> None:
+    def fail(path: Path, text: object) -> None:
         complain(text)
-        failures.append(str(text))
+        failed.append(path)
 
     tracks = find_tracks(inputs, fail)
     written: dict[Path, Path] = {}
+    done = 0
     for number, (path, track) in enumerate(tracks, 1):
         began = time.perf_counter()
         try:
@@ -139,11 +145,15 @@ def run(separator: Separator, inputs: list[Path], job: Job, quiet: bool) -> int:
             with Progress(f"[{number}/{len(tracks)}] {path.name}", quiet) as progress:
                 result = separate_file(separator, path, job, track, progress)
         except SeparateError as error:
-            fail(error)
+            fail(path, error)
             continue
-        except OSError as error:
-            fail(f"{path}: {error.strerror or error}")
+        except MemoryError:
+            fail(path, f"{path}: there is not enough memory for it")
             continue
+        except (OSError, RuntimeError) as error:  # torch's, and its lack of memory among them
+            fail(path, f"{path}: cannot be separated ({type(error).__name__}: {str(error).strip().partition(chr(10))[0]})")
+            continue
+        done += 1
         if quiet:
             continue
         if not result.files:
@@ -154,13 +164,13 @@ def run(separator: Separator, inputs: list[Path], job: Job, quiet: bool) -> int:
         if result.gain_db < 0:
             say(f"  turned down by {-result.gain_db:.2f} dB, all stems alike, so that none clips")
         for file in result.files.values():
-            print(str(file).encode("utf-8", "backslashreplace").decode("utf-8"), flush=True)
-    if max(len(inputs), len(tracks)) > 1 and (failures or not quiet):
-        say(
-            f"{len(tracks) - min(len(failures), len(tracks))} of {len(tracks)} songs done"
-            + (f", {len(failures)} failed" if failures else "")
-        )
-    return len(failures)
+            print(printable(file), flush=True)
+    total = done + len(failed)
+    if max(len(inputs), total) > 1 and (failed or not quiet):
+        say(f"{done} of {total} songs done" + (f", {len(failed)} failed:" if failed else ""))
+        for path in failed:
+            say(f"  {path}")
+    return len(failed)
 
 
 class Progress:
@@ -176,7 +186,7 @@ class Progress:
 
             columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
             self.bar = Progress(*columns, console=Console(stderr=True), transient=True)
-            self.task = self.bar.add_task(escape(title), total=None)
+            self.task = self.bar.add_task(escape(printable(title)), total=None)
 
     def __call__(self, done: int, total: int | None) -> None:
         if self.bar is not None:

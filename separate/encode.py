@@ -1,10 +1,11 @@
-"""Waveforms to files: encoded under a temporary name beside the target, moved to the final name when complete."""
+"""Waveforms to files: encoded under temporary names beside their targets; all get their final names once all are complete, or none does."""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +15,8 @@ import soundfile
 
 from separate.audio import TAGS, Block
 from separate.errors import AudioError
+from separate.integrity import truncation
+from separate.repeatable import make_repeatable
 
 SUBTYPES = {
     "wav": {"16": "PCM_16", "24": "PCM_24", "float": "FLOAT"},
@@ -58,10 +61,10 @@ class AudioFormat:
 
 
 class AudioWriter:
-    """Writes blocks to `path`; the file appears when the `with` block ends without an error, and not at all otherwise.
+    """Writes blocks to a temporary file beside `path`, which `publish` gives its name; without that it is gone when the `with` block ends.
 
     samples: length that is going to be written, in samples a channel (decides RIFF or RF64). Raises AudioError where the folder or the
-    disk refuse, and on samples beyond full scale in a format that would clip them.
+    disk refuse, and on samples beyond full scale in a format that would clip them. Same blocks, same bytes.
     """
 
     def __init__(
@@ -71,14 +74,16 @@ class AudioWriter:
         self.path, self._form, self._written = path, form, 0
         width = {"PCM_16": 2, "PCM_24": 3, "FLOAT": 4}.get(form.encoding, 0)
         container = "RF64" if form.name == "wav" and samples * channels * width > RF64_BYTES else form.name.upper()
-        self._temporary = temporary_beside(path)
+        self.temporary = temporary_beside(path)
+        self._raw = self.temporary.open("r+b")  # given by its descriptor: soundfile takes no names that are not UTF-8
         try:
-            self._file = soundfile.SoundFile(self._temporary, "w", rate, channels, form.encoding, format=container)
+            self._file = soundfile.SoundFile(self._raw.fileno(), "w", rate, channels, form.encoding, format=container, closefd=False)
             for name, value in (tags or {}).items():
                 if name in TAGS:
                     setattr(self._file, name, value)
         except (soundfile.SoundFileError, OSError) as error:
-            self._temporary.unlink(missing_ok=True)
+            self._raw.close()
+            self.temporary.unlink(missing_ok=True)
             raise AudioError(f"{path}: cannot be written ({error})") from error
 
     def write(self, block: Block) -> None:
@@ -89,29 +94,101 @@ class AudioWriter:
         try:
             for start in range(0, len(block), step):
                 self._file.write(block[start : start + step])
-        except (soundfile.SoundFileError, OSError) as error:
+        except (soundfile.SoundFileError, OSError, AssertionError) as error:  # soundfile asserts that all was written
             raise AudioError(f"{self.path}: cannot be written, is the disk full? ({error})") from error
         self._written += len(block)
+
+    def close(self) -> None:
+        """Finish the temporary file, and see whether all is there: libsndfile does not report a disk that fills up while it closes."""
+        try:
+            self._file.close()
+            self._raw.close()
+            make_repeatable(self.temporary)
+            with self.temporary.open("rb") as raw, soundfile.SoundFile(raw.fileno(), closefd=False) as file:
+                file.seek(max(0, file.frames - 1))
+                whole = file.frames == self._written and len(file.read(1)) == min(1, file.frames)
+            if not whole or truncation(self.temporary):
+                raise AudioError(f"{self.path}: cannot be written, is the disk full?")
+        except (soundfile.SoundFileError, OSError) as error:
+            raise AudioError(f"{self.path}: cannot be written, is the disk full? ({error})") from error
 
     def __enter__(self) -> AudioWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        try:
+        with suppress(soundfile.SoundFileError, OSError):
             self._file.close()
-            if kind is None:
-                self._check_size()
-                self._temporary.replace(self.path)
-        except (soundfile.SoundFileError, OSError) as failure:
-            raise AudioError(f"{self.path}: cannot be written ({failure})") from failure
-        finally:
-            self._temporary.unlink(missing_ok=True)
+        self._raw.close()
+        with suppress(OSError):
+            self.temporary.unlink(missing_ok=True)
 
-    def _check_size(self) -> None:
-        """libsndfile does not report a disk that fills up while it closes a file: read back what the header says."""
-        with soundfile.SoundFile(self._temporary) as file:
-            if self._form.name in ("wav", "flac") and file.frames != self._written:
-                raise AudioError(f"{self.path}: cannot be written, is the disk full?")
+
+def publish(writers: Sequence[AudioWriter], replace: bool = False) -> None:
+    """Close all files, then give all their final names: if one cannot have its name, what was there before is there again.
+
+    replace: whether what has such a name already is replaced, or an error. Raises AudioError.
+    """
+    for writer in writers:
+        writer.close()
+    placed: list[tuple[AudioWriter, Path | None]] = []
+    try:
+        for writer in writers:
+            placed.append((writer, _keep(writer.path) if replace else None))
+            if replace:
+                writer.temporary.replace(writer.path)
+            else:
+                _create(writer.temporary, writer.path)
+    except BaseException as error:
+        for writer, old in reversed(placed):
+            with suppress(OSError):
+                _take_back(writer, old)
+        if isinstance(error, FileExistsError):
+            raise AudioError(f"{placed[-1][0].path}: exists already; choose to overwrite or to skip") from error
+        if isinstance(error, OSError):
+            raise AudioError(f"{writers[len(placed) - 1].path}: cannot be written ({error.strerror})") from error
+        raise
+    for _, old in placed:
+        if old is not None:
+            with suppress(OSError):
+                old.unlink()
+
+
+def _create(temporary: Path, path: Path) -> None:
+    """Name a file, without a moment in which another of that name would be replaced. Raises FileExistsError."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:  # no hard links on this file system: an empty file holds the name
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        try:
+            temporary.replace(path)
+        except OSError:
+            path.unlink()
+            raise
+
+
+def _keep(path: Path) -> Path | None:
+    """A second, hidden name for what is at `path`; None if nothing is."""
+    if not os.path.lexists(path):
+        return None
+    if path.is_dir():
+        raise AudioError(f"{path}: cannot be written, it is a folder")
+    old = temporary_beside(path)
+    old.unlink()
+    try:
+        os.link(path, old)
+    except OSError:
+        path.replace(old)
+    return old
+
+
+def _take_back(writer: AudioWriter, old: Path | None) -> None:
+    if old is not None:
+        old.replace(writer.path)
+        old.unlink(missing_ok=True)  # of two names of one file, neither is taken away by replacing
+    elif not writer.temporary.exists() or writer.temporary.samefile(writer.path):  # so the name is ours
+        writer.path.unlink()
 
 
 def make_folder(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import string
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 
 from separate.audio import BLOCK, AudioReader, Block
-from separate.encode import AudioFormat, AudioWriter, make_folder
+from separate.encode import AudioFormat, AudioWriter, make_folder, publish
 from separate.errors import AudioError
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 TEMPLATE = "{model}/{track}/{stem}.{ext}"
 FIELDS = {"model", "track", "stem", "ext"}
+EXISTING = ("refuse", "overwrite", "skip")
 SUFFIXES = {
     *(".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64"),
     *(".m4a", ".m4b", ".aac", ".mp4", ".webm", ".mka", ".mkv", ".mov", ".wma", ".ape", ".wv", ".alac", ".3gp"),
@@ -32,8 +34,8 @@ SUFFIXES = {
 class Job:
     """How stems are written. stems: None is all on offer; template: path under `output`, from {model}, {track}, {stem}, {ext}.
 
-    existing: what to do where a stem's file is there already, "refuse", "overwrite" or "skip" (if all are there). start, duration: the part
-    to separate, in seconds. consistent: see Separator.stream.
+    existing: what to do where a stem's file is there already: "refuse", "overwrite", or "skip", which writes only the stems that are not
+    there. start, duration: the part to separate, in seconds. consistent: see Separator.stream.
     """
 
     output: Path = Path("separated")
@@ -46,26 +48,31 @@ class Job:
     consistent: bool = False
 
     def __post_init__(self) -> None:
+        if self.existing not in EXISTING:
+            raise AudioError(f"no way {self.existing!r} to treat existing files; choose from {', '.join(EXISTING)}")
         try:
-            fields = {name for _, name, _, _ in string.Formatter().parse(self.template) if name is not None}
+            parts = [part for part in string.Formatter().parse(self.template) if part[1] is not None]
         except ValueError as error:
             raise AudioError(f"the name template {self.template!r} is not one ({error})") from error
-        if fields - FIELDS or "stem" not in fields:
+        fields = {name for _, name, _, _ in parts}
+        if fields - FIELDS or "stem" not in fields or any(form or conversion for _, _, form, conversion in parts):
             raise AudioError(
-                f"a name template has the fields {{model}}, {{track}}, {{stem}} and {{ext}}, and needs {{stem}}: {self.template!r}"
+                f"a name template has the fields {{model}}, {{track}}, {{stem}} and {{ext}}, just so, and needs {{stem}}: {self.template!r}"
             )
 
     def target(self, model: str, track: str, stem: str) -> Path:
-        """Where a stem goes. Raises AudioError if that would be outside the output folder."""
+        """Where a stem goes. Raises AudioError if that would be outside the output folder, or can be no name."""
         name = self.template.format(model=model, track=track, stem=stem, ext=self.form.name)
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise AudioError(f"the name {name!r} leads out of the output folder")
+        if "\0" in name:
+            raise AudioError(f"the name {name!r} cannot be a file's")
         return self.output / name
 
 
 @dataclass(frozen=True)
 class Result:
-    """What was written. files is empty if all were there and skipped; gain_db: by how much all stems were turned down, 0 or less."""
+    """What was written. files lacks those that were there and skipped; gain_db: by how much all stems were turned down, 0 or less."""
 
     files: dict[str, Path]
     seconds: float
@@ -78,19 +85,30 @@ def targets(separator: Separator, job: Job, track: str) -> dict[str, Path]:
 
 
 def separate_file(separator: Separator, path: Path, job: Job, track: str | None = None, hook: Hook | None = None) -> Result:
-    """Separate one file; all stems appear under their final names at the end, or none does.
+    """Separate one file; all stems appear under their final names at the end, or none does, and the song itself is never replaced.
 
     hook(done, total) counts samples, total is None if the file does not tell; raise `Cancelled` in it to stop. Raises AudioError.
     """
+    try:
+        return _separate_file(separator, path, job, track, hook)
+    except OSError as error:
+        raise AudioError(f"{path}: cannot be separated ({error})") from error
+
+
+def _separate_file(separator: Separator, path: Path, job: Job, track: str | None, hook: Hook | None) -> Result:
     files = targets(separator, job, path.stem if track is None else track)
-    there = [file for file in files.values() if file.exists()]
-    if there and job.existing == "skip" and len(there) == len(files):
+    there = {stem for stem, file in files.items() if _is_taken(file)}
+    if len(there) == len(files) and job.existing == "skip":
         return Result({}, 0.0, 0.0)
     if there and job.existing == "refuse":
-        raise AudioError(f"{there[0]}: exists already; choose to overwrite or to skip")
+        raise AudioError(f"{files[min(there)]}: exists already; choose to overwrite or to skip")
     reader = AudioReader(path, job.start, job.duration)
     job.form.check(reader.rate)
     for file in files.values():
+        if file.is_dir():
+            raise AudioError(f"{file}: cannot be written, it is a folder")
+        if file.exists() and file.samefile(path):
+            raise AudioError(f"{file}: is the song itself; choose another folder or other names for the results")
         make_folder(file.parent)
     make_folder(job.output)
     with tempfile.TemporaryDirectory(prefix=".separate-", dir=job.output) as folder, ExitStack() as stack:
@@ -100,19 +118,34 @@ def separate_file(separator: Separator, path: Path, job: Job, track: str | None 
         for part in separator.stream(blocks, reader.rate, tuple(files), count, job.consistent):
             for stem, spool in spools.items():
                 spool.append(part[stem].T.numpy())
+                if not math.isfinite(spool.peak):
+                    raise AudioError(f"{path}: its stems would not be numbers (NaN or infinite); is it far beyond full scale?")
         peak = max(spool.peak for spool in spools.values())
         gain = 1 / peak if job.form.limited and peak > 1 else 1.0
         samples = next(iter(spools.values())).samples
-        for stem, spool in spools.items():
+        writers: dict[str, AudioWriter] = {}
+        for stem in files:
+            if job.existing == "skip" and stem in there:
+                continue
             writer = AudioWriter(files[stem], reader.rate, reader.channels, job.form, samples, reader.tags)
-            stack.enter_context(writer)  # renamed together, once every stem is encoded
-            for block in spool.blocks():
+            writers[stem] = stack.enter_context(writer)
+            for block in spools[stem].blocks():
                 writer.write(block * np.float32(gain))
-    return Result(files, samples / reader.rate, 20 * float(np.log10(gain)))
+        publish(tuple(writers.values()), replace=job.existing == "overwrite")
+    return Result({stem: files[stem] for stem in writers}, samples / reader.rate, 20 * float(np.log10(gain)))
+
+
+def _is_taken(path: Path) -> bool:
+    """Whether anything has this name, a link that leads nowhere too. Raises OSError if it cannot be a name."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 class Spool:
-    """Raw float32 on disk: a stem waits here until the peak of all of them is known."""
+    """Raw float32 on disk: a stem waits here until the peak of all of them is known. peak: NaN or infinite if a sample is."""
 
     def __init__(self, path: Path, channels: int) -> None:
         self._path, self._channels = path, channels
@@ -125,7 +158,7 @@ class Spool:
                 file.write(np.ascontiguousarray(block, dtype=np.float32).tobytes())
         except OSError as error:
             raise AudioError(f"{self._path.parent.parent}: cannot be written ({error.strerror})") from error
-        self.peak = max(self.peak, float(np.abs(block).max(initial=0)))
+        self.peak = float(np.maximum(self.peak, np.abs(block).max(initial=0)))  # unlike max, keeps NaN
         self.samples += len(block)
 
     def blocks(self) -> Iterator[Block]:
@@ -135,22 +168,30 @@ class Spool:
                 yield np.frombuffer(piece, dtype=np.float32).reshape(-1, self._channels)
 
 
-def find_tracks(inputs: Sequence[Path], on_error: Callable[[str], None]) -> list[tuple[Path, str]]:
+def find_tracks(inputs: Sequence[Path], on_error: Callable[[Path, str], None]) -> list[tuple[Path, str]]:
     """(file, track name) for files and for all audio files in folders; a track in a folder is named by its path inside it.
 
-    What is neither is reported to on_error and left out.
+    on_error(folder, message) is called for a folder without any.
     """
     tracks: list[tuple[Path, str]] = []
     for given in inputs:
-        if given.is_dir():
-            inside = sorted(path for path in given.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-            if not inside:
-                on_error(f"{given}: no audio files in this folder")
-            tracks += [(path, str(path.relative_to(given).with_suffix(""))) for path in inside if not _hidden(path, given)]
-        else:
+        if not _is_folder(given):
             tracks.append((given, given.stem))
+            continue
+        found = (path for path in sorted(given.rglob("*")) if path.suffix.lower() in SUFFIXES and not _hidden(path, given))
+        inside = [(path, str(path.relative_to(given).with_suffix(""))) for path in found if path.is_file()]
+        if not inside:
+            on_error(given, f"{given}: no audio files in this folder")
+        tracks += inside
     return tracks
 
 
 def _hidden(path: Path, folder: Path) -> bool:
     return any(part.startswith(".") for part in path.relative_to(folder).parts)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # too long a name, or in a folder that may not be searched: whoever opens it will say so
+        return False

@@ -80,9 +80,9 @@ class Separator:
         """Stems of a mixture that arrives in blocks [channels, n], of any length and any number, as they become final.
 
         The result does not depend on how the mixture is cut, and memory not on its length. consistent: spread what the sum of a model's
-        stems lacks over them evenly, so that they sum to the mixture (models of one stem stay as they are). wiener: multichannel Wiener filter
-        over all stems, which then sum to the mixture by themselves; raises ModelError if the model has but one. hook(done, None) counts
-        samples delivered.
+        stems lacks over them evenly, so that they sum to the mixture (models of one stem stay as they are). wiener: multichannel Wiener
+        filter over all stems, which then sum to the mixture by themselves; raises ModelError if the model has but one. hook(done, None)
+        counts samples delivered.
         """
         wanted = self.check_stems(stems)
         if wiener and len(self.card.stems) == 1:

@@ -1,3 +1,5 @@
+import os
+import shutil
 import struct
 import subprocess
 from fractions import Fraction
@@ -27,6 +29,7 @@ def av_write(path: Path, wave: np.ndarray, codec: str, rate: int = RATE, **optio
         frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
         fifo = av.AudioFifo()
         fifo.write(frame)
+        stream.bit_rate = 128000
         size = stream.codec_context.frame_size or 1024
         while part := fifo.read(size, partial=True):
             container.mux(stream.encode(part))
@@ -71,6 +74,102 @@ def test_the_content_decides_not_the_name(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "song.wav", sound(1), RATE)
     disguised = (tmp_path / "song.wav").rename(tmp_path / "song.mp3")
     assert len(read(disguised)) == RATE
+
+
+@pytest.mark.parametrize(
+    "suffix, codec",
+    [
+        *(("m4b", "aac"), ("m4a", "alac"), ("mov", "aac"), ("mkv", "aac"), ("mka", "libopus"), ("3gp", "aac"), ("aac", "aac")),
+        *(("wma", "wmav2"), ("wv", "wavpack"), ("caf", "alac"), ("mp4", "libmp3lame")),
+    ],
+)
+def test_every_container_that_is_promised_is_read(tmp_path: Path, suffix: str, codec: str) -> None:
+    out = read(av_write(tmp_path / f"song.{suffix}", sound(2, rate=48000), codec, 48000))
+    assert abs(len(out) - 2 * 48000) < 4096  # a frame of padding more, or in wma one that its encoder keeps
+
+
+@pytest.mark.parametrize("name", ["song.raw", "song.vox", "song.gsm", "song.au", "-", "http:song", "file:song", "%d.wav", "a b?.m4a"])
+def test_a_name_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    for number, song in enumerate((Path("a.wav"), av_write(Path("a.m4a"), sound(1), "aac"))):
+        if not number:
+            soundfile.write(song, sound(1), RATE)
+        assert len(read(song.rename(name))) >= RATE
+    for content in (b"nothing at all", bytes(1000)):
+        Path(name).write_bytes(content)
+        with pytest.raises(AudioError, match="not an audio file"):
+            read(Path(name))
+
+
+PLAYLISTS = {
+    "ffconcat": "ffconcat version 1.0\nfile secret.wav\n",
+    "hls": "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:10\n#EXTINF:1.0,\nsecret.aac\n#EXT-X-ENDLIST\n",
+    "dash": '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static"><Period><AdaptationSet mimeType="audio/mp4">'
+    '<Representation id="1" bandwidth="1"><BaseURL>secret.m4a</BaseURL></Representation></AdaptationSet></Period></MPD>',
+    "sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 5004 RTP/AVP 0\n",
+}
+
+
+@pytest.mark.parametrize("kind", PLAYLISTS)
+def test_what_a_playlist_names_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    soundfile.write("secret.wav", sound(1), RATE)
+    for suffix in ("aac", "m4a"):
+        av_write(tmp_path / f"secret.{suffix}", sound(1), "aac")
+    for name in ("song.mp3", "song.m3u8", "song.mpd", "song.sdp"):
+        Path(name).write_text(PLAYLISTS[kind])
+        with pytest.raises(AudioError, match="not an audio file"):
+            AudioReader(Path(name))
+
+
+@pytest.mark.parametrize("name", ["concat:secret.m4a|secret.m4a", "subfile,,start,0,end,0,,:secret.m4a", "async:secret.m4a"])
+def test_a_name_that_looks_like_an_address_is_a_files_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    av_write(Path("secret.m4a"), sound(1), "aac")
+    with pytest.raises(AudioError, match="No such file"):
+        AudioReader(Path(name))
+    Path(name).write_bytes(b"no music, but there")
+    with pytest.raises(AudioError, match="not an audio file"):
+        AudioReader(Path(name))
+
+
+@pytest.mark.parametrize("suffix", ["wav", "m4a"])
+@pytest.mark.parametrize("change", ["grows", "is touched", "is replaced", "disappears"])
+def test_a_file_that_changes_while_it_is_read_is_an_error(tmp_path: Path, suffix: str, change: str) -> None:
+    path = tmp_path / f"song.{suffix}"
+    if suffix == "wav":
+        soundfile.write(path, sound(10), RATE)
+    else:
+        av_write(path, sound(10), "aac")
+    blocks = AudioReader(path).blocks()
+    next(blocks)
+    if change == "grows":
+        with path.open("ab") as file:
+            file.write(bytes(1000))
+    elif change == "is touched":
+        os.utime(path, (1, 1))
+    elif change == "disappears":
+        path.unlink()
+    else:
+        shutil.copy2(path, tmp_path / "twin")
+        (tmp_path / "twin").replace(path)
+    with pytest.raises(AudioError, match="was changed or taken away"):
+        list(blocks)
+
+
+def test_the_track_number_is_kept_whichever_name_it_has(tmp_path: Path) -> None:
+    import av
+
+    for suffix in ("m4a", "flac"):
+        av_write(tmp_path / f"plain.{suffix}", sound(0.5), "aac" if suffix == "m4a" else "flac")
+        with av.open(str(tmp_path / f"plain.{suffix}")) as source, av.open(str(tmp_path / f"a.{suffix}"), "w") as target:
+            target.metadata["track"] = "7"
+            stream = target.add_stream_from_template(source.streams.audio[0])
+            for packet in source.demux():
+                if packet.dts is not None:
+                    packet.stream = stream
+                    target.mux(packet)
+        assert AudioReader(tmp_path / f"a.{suffix}").tags["tracknumber"] == "7"
 
 
 @pytest.mark.parametrize("suffix", ["wav", "mp3", "m4a"])

@@ -9,6 +9,7 @@ import soundfile
 from typer.testing import CliRunner
 
 import separate
+from separate import Separator
 from separate.cli import app
 from tests.conftest import RATE, sound
 
@@ -54,7 +55,63 @@ def test_a_bad_file_does_not_stop_the_others(song: Path, model: Path, tmp_path: 
         f"separate: {tmp_path / 'text.mp3'}: is not an audio file that can be read, or is damaged",
         "separate: missing.wav: No such file or directory",
     ]
-    assert "1 of 3 songs done, 2 failed" in err
+    assert err.endswith(f"1 of 3 songs done, 2 failed:\n  {tmp_path / 'text.mp3'}\n  missing.wav\n")
+
+
+def test_the_summary_counts_a_folder_without_songs_and_names_it(song: Path, model: Path) -> None:
+    Path("empty").mkdir()
+    status, out, err = run("empty", song, "--model", model, "-q", "--stem", "vocals")
+    assert (status, out) == (1, "")
+    assert err == "separate: empty: no audio files in this folder\n1 of 2 songs done, 1 failed:\n  empty\n"
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("no memory\nat all"), OSError(5, "Input/output error")])
+def test_whatever_one_song_does_the_rest_is_done(song: Path, model: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    soundfile.write("other.wav", sound(0.2), RATE)
+    real = Separator.stream
+
+    def fail_once(self: Separator, *arguments: object) -> object:
+        monkeypatch.setattr(Separator, "stream", real)
+        raise error
+
+    monkeypatch.setattr(Separator, "stream", fail_once)
+    status, _, err = run(song, "other.wav", "--model", model, "-q")
+    assert status == 1
+    assert err.startswith(f"separate: {song}: ") and err.endswith(f"1 of 2 songs done, 1 failed:\n  {song}\n") and err.count("\n") == 3
+    assert soundfile.info("separated/tiny/other/vocals.wav").frames == round(0.2 * RATE)
+
+
+ODD_NAMES = [
+    "Ünïcödé 音 🎵.wav",
+    "new\nline.wav",
+    "-q.wav",
+    "[bold]{braces}%s.wav",
+    "\x1b[2Jclear.wav",
+    "\udcff\udcfe.wav",
+    " .wav",
+]
+ODD_NAMES += ["a" * 251 + ".wav", "no ending", "con.wav", "semi;colon&$(x).wav", "'\"quotes.wav", "back\\slash.wav", "\u202ertl.wav"]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_odd_names_are_separated_and_printed_in_one_line(model: Path, name: str) -> None:
+    soundfile.write("plain.wav", sound(0.1), RATE)
+    Path("plain.wav").rename(name)
+    status, out, err = run("--stem", "vocals", "--model", model, "--", name)
+    assert status == 0
+    assert out.isascii() or out.strip().isprintable()
+    assert out.count("\n") == 1 and all(line.isprintable() for line in err.splitlines()) and err.count("\n") == len(err.splitlines())
+    assert (Path("separated/tiny") / Path(name).stem / "vocals.wav").is_file()
+
+
+@pytest.mark.parametrize(
+    "name", ["a" * 300, "x/" * 3000, "", "/dev/zero", "/dev/null", "/proc/self/mem", "...wav", "concat:a|b", "http://127.0.0.1/a.mp3"]
+)
+def test_what_can_be_no_song_is_one_line_and_the_next_is_done(song: Path, model: Path, name: str) -> None:
+    status, _, err = run("--model", model, "--stem", "vocals", "-q", name, song)
+    assert status == 1
+    assert err.count("\n") == 3 and err.startswith("separate: ") and "1 of 2 songs done" in err
+    assert Path("separated/tiny/song/vocals.wav").is_file()
 
 
 def test_existing_results_are_kept_unless_told(song: Path, model: Path) -> None:
@@ -111,6 +168,11 @@ def test_wrong_input_gives_one_line_and_no_file(tmp_path: Path, model: Path, nam
         (["--model", "nonsense"], "no model 'nonsense'"),
         (["--format", "mp3", "--subtype", "24"], "mp3 has no subtypes"),
         (["--name", "x.wav"], "template"),
+        (["--name", "{stem!z}"], "template"),
+        (["--name", "{stem:d}.wav"], "template"),
+        (["--name", "a" * 300 + "{stem}"], "File name too long"),
+        (["--model", "a" * 300], "no model"),
+        (["-o", "a" * 300], "File name too long"),
         (["-o", "in_the_way/out"], "cannot be written"),
     ],
 )

@@ -1,10 +1,16 @@
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from separate import AudioError, AudioFormat, Cancelled, Job, Separator
+from separate import AudioError, AudioFormat, Cancelled, Job, ModelError, Separator, pretrained
+from separate.audio import AudioReader
 from separate.files import find_tracks, separate_file
 from tests.conftest import RATE, sound
 
@@ -85,10 +91,144 @@ def test_cancelling_leaves_nothing(separator: Separator, song: Path, tmp_path: P
     assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == []
 
 
-@pytest.mark.parametrize("template", ["{stem}/{nonsense}", "fixed.wav", "{stem", "{0}{stem}"])
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{stem}/{nonsense}",
+        "fixed.wav",
+        "{stem",
+        "{0}{stem}",
+        "{stem!z}",
+        "{stem:d}",
+        "{stem:{ext}}",
+        "{stem!r}",
+        "{stem.x}",
+        "{stem[0]}",
+        "",
+    ],
+)
 def test_templates_that_cannot_name_stems_are_refused(template: str) -> None:
     with pytest.raises(AudioError, match="template"):
         Job(template=template)
+
+
+def test_a_way_to_treat_existing_files_that_is_none_is_refused() -> None:
+    with pytest.raises(AudioError, match="choose from refuse, overwrite, skip"):
+        Job(existing="replace")
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("value", [1e37, 1e38, 3e38])
+@pytest.mark.parametrize("form", [AudioFormat(), AudioFormat("wav", "float")])
+def test_stems_that_are_not_finite_are_an_error_and_not_written(
+    separator: Separator, tmp_path: Path, value: float, form: AudioFormat
+) -> None:
+    """Finite samples may overflow on their way through the network."""
+    wave = np.where(np.arange(30000)[:, None] // 100 % 2, value, -value).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", wave, RATE, subtype="FLOAT")
+    with pytest.raises(AudioError, match=r"a\.wav: its stems would not be numbers"):
+        separator.file(tmp_path / "a.wav", Job(tmp_path / "out", form=form))
+    assert files_in(tmp_path / "out") == {}
+
+
+@pytest.mark.parametrize("existing", ["refuse", "overwrite", "skip"])
+def test_a_folder_in_a_stems_place_leaves_all_as_it_was(separator: Separator, song: Path, tmp_path: Path, existing: str) -> None:
+    target = separator.file(song, Job(tmp_path / "out", ("vocals",))).files["vocals"]
+    target.with_name("accompaniment.wav").mkdir()
+    before = files_in(tmp_path / "out")
+    if existing == "skip":
+        assert separator.file(song, Job(tmp_path / "out", existing=existing)).files == {}
+    else:
+        with pytest.raises(AudioError, match=r"exists already|it is a folder"):
+            separator.file(song, Job(tmp_path / "out", existing=existing))
+    assert files_in(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize("existing", ["refuse", "skip"])
+def test_a_file_that_appears_meanwhile_is_not_replaced(separator: Separator, song: Path, tmp_path: Path, existing: str) -> None:
+    target = tmp_path / "out" / "tiny" / "song" / "accompaniment.wav"
+
+    def appear(done: int, total: int | None) -> None:
+        target.write_bytes(b"precious")
+
+    with pytest.raises(AudioError, match="exists already"):
+        separator.file(song, Job(tmp_path / "out", existing=existing), appear)
+    assert files_in(tmp_path / "out") == {"tiny/song/accompaniment.wav": b"precious"}
+
+
+def test_skipping_writes_only_what_is_not_there(separator: Separator, song: Path, tmp_path: Path) -> None:
+    target = separator.file(song, Job(tmp_path / "out", ("vocals",))).files["vocals"]
+    target.write_bytes(b"precious")
+    result = separator.file(song, Job(tmp_path / "out", existing="skip"))
+    assert list(result.files) == ["accompaniment"]
+    assert target.read_bytes() == b"precious"
+    assert soundfile.info(result.files["accompaniment"]).frames == 3 * RATE
+
+
+@pytest.mark.parametrize("link", [None, Path.symlink_to, Path.hardlink_to])
+def test_a_song_is_not_replaced_by_its_own_stem(separator: Separator, song: Path, tmp_path: Path, link: Callable | None) -> None:
+    here = song.rename(tmp_path / "vocals.wav") if link is None else song
+    if link is not None:
+        link(tmp_path / "vocals.wav", song)
+    before = here.read_bytes()
+    with pytest.raises(AudioError, match="is the song itself"):
+        separator.file(here, Job(tmp_path, template="{stem}.{ext}", existing="overwrite"))
+    assert files_in(tmp_path) == {path.name: before for path in {here, tmp_path / "vocals.wav"}}
+
+
+@pytest.mark.parametrize("track", ["a" * 300, "a\0b", "x" * 5000 + "/y"])
+def test_a_name_that_can_be_none_is_an_error(separator: Separator, song: Path, tmp_path: Path, track: str) -> None:
+    with pytest.raises(AudioError):
+        separate_file(separator, song, Job(tmp_path / "out"), track)
+    assert files_in(tmp_path / "out") == {}
+
+
+@contextmanager
+def without_rights() -> Iterator[None]:
+    """Root may read everything: be nobody for a while."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_what_may_not_be_read_is_an_error(song: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "closed"
+    folder.mkdir()
+    hidden = song.rename(folder / "song.wav")
+    for closed in (hidden, folder):
+        closed.chmod(0)
+        with without_rights():
+            assert find_tracks([hidden], print) == [(hidden, "song")]
+            with pytest.raises(AudioError, match=r"song\.wav: Permission denied"):
+                AudioReader(hidden)
+            with pytest.raises(ModelError, match="no model"):
+                pretrained.find(str(hidden))
+        closed.chmod(0o700)
+
+
+def test_errors_of_the_system_are_audio_errors(separator: Separator, song: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", refuse)
+    with pytest.raises(AudioError, match=r"song\.wav: cannot be separated .*Too many open files"):
+        separator.file(song, Job(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("form", [AudioFormat("wav", "float"), AudioFormat("flac"), AudioFormat("ogg")])
+def test_the_same_song_makes_the_same_bytes(separator: Separator, song: Path, tmp_path: Path, form: AudioFormat) -> None:
+    for out in ("one", "two"):
+        separator.file(song, Job(tmp_path / out, form=form))
+        time.sleep(1.1 if out == "one" else 0)
+    assert files_in(tmp_path / "one") == files_in(tmp_path / "two")
 
 
 def test_nothing_is_written_outside_the_output_folder(separator: Separator, song: Path, tmp_path: Path) -> None:
@@ -102,10 +242,13 @@ def test_folders_are_searched_and_tracks_named_by_their_place(tmp_path: Path) ->
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "empty").mkdir()
-    complaints: list[str] = []
-    tracks = find_tracks([tmp_path / "a", tmp_path / "x.wav", tmp_path / "empty"], complaints.append)
-    assert [track for _, track in tracks] == [str(Path("b/three")), "one", "x"]
-    assert len(complaints) == 1 and "empty" in complaints[0]
+    (tmp_path / "hidden" / ".only").mkdir(parents=True)
+    (tmp_path / "hidden" / ".only" / "a.wav").touch()
+    inputs = [tmp_path / name for name in ("a", "x.wav", "empty", "hidden", "a" * 300)]
+    complaints: dict[Path, str] = {}
+    tracks = find_tracks(inputs, complaints.__setitem__)
+    assert [track for _, track in tracks] == [str(Path("b/three")), "one", "x", "a" * 300]
+    assert complaints == {path: f"{path}: no audio files in this folder" for path in (tmp_path / "empty", tmp_path / "hidden")}
 
 
 @pytest.mark.parametrize("name", ["Ünïcödé 音.wav", "new\nline.wav", "-dash.wav", "a" * 200 + ".wav", "no extension", "{braces}.wav"])

@@ -1,8 +1,8 @@
 """What a feature network knows without having been told: `python -m recipes.relic.probe SONGS INSTRUMENTS NAME=ENCODER ...`.
 
 A linear classifier on frozen embeddings of 0.7 s clips names the stem (SONGS: folders of stems, trained on `train`, tested on `valid`)
-and the instrument (INSTRUMENTS: what recipes.relic.instruments makes). ENCODER: `vgg11`, `vgg19` or `strided` with random weights, a checkpoint
-of recipes.relic.pretrain, safetensors of a VGG-19 (or `imagenet`), or a separator's folder. Prints accuracy, mean over classes.
+and the instrument (INSTRUMENTS: what recipes.relic.instruments makes). ENCODER: `vgg11`, `vgg19` or `strided` with random weights, a
+checkpoint of recipes.relic.pretrain, safetensors of a VGG-19 (or `imagenet`), or a separator's folder. Prints accuracy, mean over classes.
 """
 
 from __future__ import annotations

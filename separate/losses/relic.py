@@ -92,7 +92,7 @@ def momentum(step: int, steps: float, base: float = 0.996) -> float:
 class TargetNetwork(nn.Module):
     """h: an exponential moving average of a network f, never trained itself.
 
-    Its batch norms always normalise by the batch, as in BYOL, which this part of ReLIC follows: remembered statistics lag behind f's weights.
+    Its batch norms always normalise by the batch, as in BYOL, which this part of ReLIC follows: what they remember lags behind f's weights.
     """
 
     def __init__(self, network: nn.Module) -> None:

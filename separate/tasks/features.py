@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from pickle import UnpicklingError
 from urllib.error import URLError
 
 import torch
@@ -40,12 +41,15 @@ def _read(name: str, weights: str) -> dict[str, Tensor]:
     else:
         try:
             tensors = load_file(weights) if Path(weights).suffix == ".safetensors" else _checkpoint(weights)
-        except (OSError, SafetensorError) as error:
-            raise ModelError(f"{weights}: cannot be read as weights of a VGG ({error})") from error
+        except (OSError, EOFError, SafetensorError, RuntimeError, UnpicklingError, KeyError, TypeError) as error:
+            reason = str(error).partition("\n")[0]
+            raise ModelError(f"{weights}: cannot be read as weights of a VGG ({type(error).__name__}: {reason})") from error
     named = sorted((key for key in tensors if "features." in key), key=len, reverse=True)
     return {key.rpartition("features.")[2]: tensors[key] for key in named}  # of several networks the one with the shortest prefix
 
 
 def _checkpoint(path: str) -> dict[str, Tensor]:
-    state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        raise TypeError("its state_dict holds no tensors")
     return state

@@ -127,8 +127,8 @@ def kept_statistics(network: nn.Module) -> Iterator[None]:
 class RelicTask(LightningModule):
     """Pre-training on mixtures and single stems alike, without labels.
 
-    encoder: "vgg19" (or another VGG), up to the layer `last`; or the name of a separator's preset, whose bottleneck is trained. AdamW with a
-    linear warm-up.
+    encoder: "vgg19" (or another VGG), up to the layer `last`; or the name of a separator's preset, whose bottleneck is trained. AdamW, with
+    a linear warm-up.
     """
 
     def __init__(
