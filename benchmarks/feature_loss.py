@@ -45,7 +45,7 @@ def step_seconds(preset: str, setting: str, bfloat16: bool) -> float:
             mixture = front_end.stft(target + rest)
             terms = loss(network(mixture.abs()), front_end.stft(target)[:, None], mixture[:, None])
         optimizer.zero_grad()
-        torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+        torch.stack(list(terms.values())).sum().backward()
         optimizer.step()
 
     return best_seconds(step, 3)

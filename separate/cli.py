@@ -75,6 +75,7 @@ def separate(
     start: Annotated[float, typer.Option(min=0, help="Begin so many seconds into each song.")] = 0.0,
     duration: Annotated[float | None, typer.Option(min=0.001, help="Separate so many seconds.")] = None,
     consistent: Annotated[bool, typer.Option("--consistent", help="Make a model's stems sum to the song.")] = False,
+    wiener: Annotated[bool, typer.Option("--wiener", help="Filter by the stems' places in the stereo picture, all stems at once.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")] = False,
     skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Leave out songs whose results exist.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
@@ -107,6 +108,7 @@ def separate(
             start=start,
             duration=duration,
             consistent=consistent,
+            wiener=wiener,
         )
         separator = Separator.load(model, device.value) if model else Separator.load(device=device.value)
         separator.check_stems(job.stems)

@@ -35,7 +35,7 @@ class Job:
     """How stems are written. stems: None is all on offer; template: path under `output`, from {model}, {track}, {stem}, {ext}.
 
     existing: what to do where a stem's file is there already: "refuse", "overwrite", or "skip", which writes only the stems that are not
-    there. start, duration: the part to separate, in seconds. consistent: see Separator.stream.
+    there. start, duration: the part to separate, in seconds. consistent, wiener: see Separator.stream.
     """
 
     output: Path = Path("separated")
@@ -46,6 +46,7 @@ class Job:
     start: float = 0.0
     duration: float | None = None
     consistent: bool = False
+    wiener: bool = False
 
     def __post_init__(self) -> None:
         if self.existing not in EXISTING:
@@ -115,7 +116,7 @@ def _separate_file(separator: Separator, path: Path, job: Job, track: str | None
         spools = {stem: Spool(Path(folder) / str(number), reader.channels) for number, stem in enumerate(files)}
         blocks = (torch.from_numpy(block.T) for block in reader.blocks())
         count = hook and (lambda done, _: hook(done, reader.samples))
-        for part in separator.stream(blocks, reader.rate, tuple(files), count, job.consistent):
+        for part in separator.stream(blocks, reader.rate, tuple(files), count, job.consistent, job.wiener):
             for stem, spool in spools.items():
                 spool.append(part[stem].T.numpy())
                 if not math.isfinite(spool.peak):

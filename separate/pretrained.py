@@ -24,7 +24,7 @@ from separate.models.mmdensenet import MMDenseNet, MMDenseNetConfig
 
 PACKAGE = Path(__file__).parent
 FOLDERS = (PACKAGE / "shipped", PACKAGE.parent / "pretrained")  # in an installed package, in a checkout
-DEFAULT = "vocals-open"
+DEFAULT = "four-open"
 MAX_CARD_BYTES = MAX_HEADER_BYTES = 1 << 20
 MAX_NUMBER = 1 << 18  # nothing in an architecture or front-end is larger, nor a rate
 MAX_KERNEL = 64

@@ -8,6 +8,7 @@ stretch of samples.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -86,8 +87,9 @@ class StreamingNetwork:
         mixture = spectrum[..., near]
         magnitudes = self.network(spectrum.abs()[None], None if self.filtered else self.stems)[0, ..., near]
         if self.filtered:
-            return wiener(magnitudes, mixture, self.reach)[list(self.stems), ..., first - near.start : last - near.start]
-        return magnitudes * (mixture / mixture.abs().clamp(min=1e-12))
+            inner = slice(first - near.start, last - near.start)
+            return wiener(magnitudes, mixture, self.reach)[self.stems, ..., inner]
+        return cast(Tensor, magnitudes * (mixture / mixture.abs().clamp(min=1e-12)))
 
     def _emit(self, pieces: list[Tensor], limit: int | None = None) -> Tensor:
         """Pieces joined, without the silence before the signal and, at the end, after it."""

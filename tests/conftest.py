@@ -81,3 +81,9 @@ def song(tmp_path: Path) -> Path:
     path = tmp_path / "song.wav"
     soundfile.write(path, sound(3.0), RATE)
     return path
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many cases there were."""
+    ran = sum(len(reports) for outcome, reports in terminalreporter.stats.items() if outcome in ("passed", "failed"))
+    terminalreporter.write_line(f"{ran} cases")

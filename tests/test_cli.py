@@ -46,6 +46,23 @@ def test_all_options_reach_the_files(song: Path, model: Path) -> None:
     assert Path("out/song accompaniment.flac").exists()
 
 
+def test_filtered_stems_sum_to_the_song(song: Path, two_stem_model: Path) -> None:
+    options = ["--model", two_stem_model, "--stem", "vocals", "--stem", "drums", "--subtype", "float", "-q"]
+    stems = {}
+    for folder, filtered in (("masked", []), ("filtered", ["--wiener"])):
+        assert run(song, *options, *filtered, "-o", folder, "--name", "{stem}.wav") == (0, "", "")
+        stems[folder] = {name: soundfile.read(f"{folder}/{name}.wav")[0] for name in ("vocals", "drums")}
+    mixture, _ = soundfile.read(song)
+    np.testing.assert_allclose(stems["filtered"]["vocals"] + stems["filtered"]["drums"], mixture, atol=1e-3)
+    assert np.abs(stems["masked"]["vocals"] + stems["masked"]["drums"] - mixture).max() > 0.01
+
+
+def test_the_filter_needs_all_stems(song: Path, model: Path) -> None:
+    status, _, err = run(song, "--model", model, "--wiener")
+    assert status == 1
+    assert err.startswith("separate: the Wiener filter needs all stems") and not list(Path().rglob("*.wav.*"))
+
+
 def test_a_bad_file_does_not_stop_the_others(song: Path, model: Path, tmp_path: Path) -> None:
     (tmp_path / "text.mp3").write_text("not music\n" * 50)
     status, out, err = run(tmp_path / "text.mp3", song, "missing.wav", "--model", model, "--stem", "vocals")

@@ -26,7 +26,7 @@ from separate.tasks.features import load_vgg
 from separate.tasks.relic import BottleneckEncoder, VGGEncoder
 
 RATE, SAMPLES = 44100, 31744
-CLIPS = 300  # a class and split at most
+CLIPS = 200  # a class and split at most
 LAST = "relu3_1"
 DECAYS = (1e-4, 1e-3, 1e-2, 1e-1)
 STEMS = ("vocals", "drums", "bass", "other")

@@ -144,7 +144,7 @@ def test_other_estimates_are_scored_again(here: None, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("place", "backing"),
-    [("one", "accompaniment"), ("test/one", "accompaniment"), ("vocals-open/one", "no_vocals"), ("htdemucs/one", "no_vocals")],
+    [("one", "accompaniment"), ("test/one", "accompaniment"), ("four-open/one", "no_vocals"), ("htdemucs/one", "no_vocals")],
 )
 def test_estimates_are_found_where_tools_put_them(here: None, tmp_path: Path, place: str, backing: str) -> None:
     song = made_up_song(tmp_path / "songs" / "one", 1.0)
