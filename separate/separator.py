@@ -18,8 +18,7 @@ from separate.models.mmdensenet import MMDenseNet
 from separate.pretrained import Card
 from separate.streaming import StreamingNetwork
 
-# Frames computed at a time: longer chunks cost memory and gain little speed, see benchmarks/README.md.
-CHUNK_FRAMES = {torch.float32: 320, torch.bfloat16: 512}
+CHUNK_FRAMES = 320  # computed at a time: longer chunks cost memory and gain little speed, see benchmarks/README.md
 Hook = Callable[[int, int | None], None]
 Stems = dict[str, Tensor]
 
@@ -36,7 +35,7 @@ class Separator:
     def __init__(self, network: MMDenseNet, card: Card, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> None:
         self.card = card
         self.device, self.dtype = torch.device(device), dtype
-        self.chunk_frames = CHUNK_FRAMES[dtype]
+        self.chunk_frames = CHUNK_FRAMES
         self.network = network.folded(dtype).to(self.device)
         self.front_end = FrontEnd(card.front_end).to(self.device)
 
