@@ -63,6 +63,12 @@ def _ours(model: str) -> Separate:
     return lambda mixture: separator(mixture, RATE, ["vocals"])
 
 
+def title(name: str) -> str:
+    """A peer's name, a model's folder, or of a comparison's runs, whose models are all in folders `model`, the run."""
+    path = Path(name)
+    return path.parent.name if path.name == "model" else path.name
+
+
 def picture(found: dict[str, Scores], path: Path) -> None:
     """Loss in dB against strength, a panel a corruption, a line a separator."""
     from matplotlib.figure import Figure
@@ -71,7 +77,7 @@ def picture(found: dict[str, Scores], path: Path) -> None:
     axes = figure.subplots(3, 3, sharey=True).flat
     for axis, (corruption, strengths) in zip(axes, CORRUPTIONS.items(), strict=True):
         for name, each in found.items():
-            axis.plot(list(strengths), [each["clean"][0] - score for score in each[corruption]], "o-", label=Path(name).name)
+            axis.plot(list(strengths), [each["clean"][0] - score for score in each[corruption]], "o-", label=title(name))
         axis.set_title(corruption, fontsize=10)
         axis.grid(alpha=0.3)
     figure.supylabel("vocals SDR lost, dB")
@@ -96,7 +102,7 @@ def main() -> None:
         clean, damaged = each["clean"][0], float(np.mean([each[corruption] for corruption in CORRUPTIONS]))
         cells = [" / ".join(f"{score:.2f}" for score in each[corruption]) for corruption in CORRUPTIONS]
         drop = f"{clean - damaged:.2f} dB" + (f", {1 - damaged / clean:.0%}" if clean > 0 else "")
-        print(f"| {Path(name).name} | {clean:.2f} | {damaged:.2f} | {drop} | " + " | ".join(cells) + " |", flush=True)
+        print(f"| {title(name)} | {clean:.2f} | {damaged:.2f} | {drop} | " + " | ".join(cells) + " |", flush=True)
     if options.picture:
         picture(found, options.picture)
 
