@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from separate.losses.feature import FeatureLoss, PictureConfig, feature_term, gram, picture, style_term
+from separate.losses.feature import EPSILON, FeatureLoss, PictureConfig, feature_term, gram, picture, style_term
 from separate.losses.spectrogram import SpectrogramL2
 from separate.models.vgg import IMAGENET_MEAN, IMAGENET_STD, VGGFeatures
 
@@ -47,7 +47,7 @@ def test_terms_are_the_written_out_ones(vgg: VGGFeatures, channels: str) -> None
         for a, b in zip(got, wanted, strict=True):
             c, h, w = a.shape
             grams = [torch.einsum("ihw,jhw->ij", x, x) / (c * h * w) for x in (a, b)]
-            style += float((grams[0] - grams[1]).square().sum() / grams[1].square().sum()) / 4
+            style += float((grams[0] - grams[1]).square().sum() / (grams[1].square().sum() + EPSILON)) / 4
     assert float(terms["feature"]) == pytest.approx(0.25 * feature, rel=1e-3)
     assert float(terms["style"]) == pytest.approx(0.25 * style, rel=1e-3)
     assert float(terms["pixel"]) == pytest.approx(0.5 * float(SpectrogramL2()(estimate, target, mixture)))

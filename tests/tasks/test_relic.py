@@ -59,7 +59,7 @@ def test_pre_training_learns_to_tell_examples_apart(tmp_path: Path, tiny_preset:
     task.log_dict = lambda terms, **_: seen.append(terms["train/contrastive"].item())
     trainer(tmp_path, 40).fit(task, Noises())
     chance = math.log(8)  # eight examples a batch
-    assert sum(seen[-8:]) / 8 < 0.75 * chance < 0.85 * chance < sum(seen[:4]) / 4
+    assert sum(seen[-8:]) / 8 < 0.5 * chance < 0.8 * chance < seen[0]
 
 
 def test_the_target_follows_the_encoder_and_is_not_trained(tiny_preset: None) -> None:
