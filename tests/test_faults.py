@@ -27,10 +27,19 @@ def long_song(tmp_path: Path) -> Path:
     return tmp_path / "long.wav"
 
 
+def heeding_interrupts(command: list[str]) -> subprocess.Popen[str]:
+    """The command, which Ctrl-C reaches also where the tests run in the background of a shell: there interrupts are ignored."""
+
+    def heed() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed)
+
+
 def start(song: Path, model: Path, out: Path, *options: str) -> subprocess.Popen[str]:
     """The command at work, returned once it has begun to write."""
     command = [*COMMAND, str(song), "--model", str(model), "-o", str(out), *options]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = heeding_interrupts(command)
     until = time.monotonic() + 60
     while not any(path.stat().st_size for path in out.rglob("*") if path.is_file()):
         assert process.poll() is None and time.monotonic() < until, process.stderr
@@ -142,7 +151,7 @@ def test_a_song_too_large_for_the_disk_does_not_stop_the_others(model: Path, tmp
 
 def test_interrupted_it_keeps_the_songs_that_are_done(long_song: Path, song: Path, model: Path, tmp_path: Path) -> None:
     command = [*COMMAND, str(song), str(long_song), "--model", str(model), "-o", str(tmp_path / "out")]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = heeding_interrupts(command)
     assert process.stdout and [process.stdout.readline(), process.stdout.readline()]  # both stems of the first song have their names
     process.send_signal(signal.SIGINT)
     _, err = process.communicate()
