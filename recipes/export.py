@@ -46,7 +46,7 @@ def export(checkpoint: Path, task: SeparationTask, rate: int, notes: dict[str, o
 def export_run(checkpoint: Path, config: Path, notes: dict[str, object], out: Path) -> Card:
     """As `export`, with network, front-end, targets and rate from the recipe that the checkpoint was trained with."""
     recipe = yaml.safe_load(config.read_text())
-    model = {key: value for key, value in recipe["model"].items() if key not in ("loss", "initial_model")}
+    model = {key: value for key, value in recipe["model"].items() if key not in ("loss", "initial_model", "initial_encoder", "regulariser")}
     data = {**recipe["data"], "init_args": {**recipe["data"]["init_args"], "root": "unused"}}
     settings = {"model": model, "data": data}
     cli = RecipeCLI(SeparationTask, StemsData, subclass_mode_data=True, args=settings, run=False, save_config_callback=None)

@@ -77,7 +77,7 @@ def separate(
     consistent: Annotated[bool, typer.Option("--consistent", help="Make a model's stems sum to the song.")] = False,
     wiener: Annotated[bool, typer.Option("--wiener", help="Filter by the stems' places in the stereo picture, all stems at once.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")] = False,
-    skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Leave out songs whose results exist.")] = False,
+    skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Leave out results that exist.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
     list_models: Annotated[bool, typer.Option("--list-models", help="List the models that came along, and exit.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="With --list-models: as JSON.")] = False,

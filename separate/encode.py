@@ -131,8 +131,10 @@ def publish(writers: Sequence[AudioWriter], replace: bool = False) -> None:
     for writer in writers:
         writer.close()
     placed: list[tuple[AudioWriter, Path | None]] = []
+    current = writers[0].path if writers else None
     try:
         for writer in writers:
+            current = writer.path
             placed.append((writer, _keep(writer.path) if replace else None))
             if replace:
                 writer.temporary.replace(writer.path)
@@ -143,9 +145,9 @@ def publish(writers: Sequence[AudioWriter], replace: bool = False) -> None:
             with suppress(OSError):
                 _take_back(writer, old)
         if isinstance(error, FileExistsError):
-            raise AudioError(f"{placed[-1][0].path}: exists already; choose to overwrite or to skip") from error
+            raise AudioError(f"{current}: exists already; choose to overwrite or to skip") from error
         if isinstance(error, OSError):
-            raise AudioError(f"{writers[len(placed) - 1].path}: cannot be written ({error.strerror})") from error
+            raise AudioError(f"{current}: cannot be written ({error.strerror})") from error
         raise
     for _, old in placed:
         if old is not None:

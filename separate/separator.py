@@ -18,7 +18,7 @@ from separate.models.mmdensenet import MMDenseNet
 from separate.pretrained import Card
 from separate.streaming import StreamingNetwork
 
-CHUNK_FRAMES = 256  # computed at a time: longer chunks cost memory and gain little speed, see benchmarks/README.md
+CHUNK_FRAMES = 256  # computed at a time: longer chunks cost memory for a little more speed, see benchmarks/README.md
 Hook = Callable[[int, int | None], None]
 Stems = dict[str, Tensor]
 
@@ -80,8 +80,8 @@ class Separator:
 
         The result does not depend on how the mixture is cut, and memory not on its length. consistent: spread what the sum of a model's
         stems lacks over them evenly, so that they sum to the mixture (models of one stem stay as they are). wiener: multichannel Wiener
-        filter over all stems, which then sum to the mixture by themselves; raises ModelError if the model has but one. hook(done, None)
-        counts samples delivered.
+        filter over all stems, which then sum to the mixture at the model's rate; raises ModelError if the model has but one.
+        hook(done, None) counts samples delivered.
         """
         wanted = self.check_stems(stems)
         if wiener and len(self.card.stems) == 1:

@@ -3,7 +3,7 @@
 Every stem is taken as a Gaussian source with a power v_j for each bin and frame and a spatial covariance R_j for each bin, slowly changing
 (Duong, Vincent and Gribonval 2010; Nugraha, Liutkus and Vincent 2016): the best estimate is then v_j R_j (sum_k v_k R_k)^-1 x. Powers and
 covariances come from the given magnitudes with the mixture's phase, one step of the expectation-maximisation that has many. The estimates
-sum to the mixture.
+sum to the mixture wherever a magnitude is above zero.
 """
 
 from __future__ import annotations
