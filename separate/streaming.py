@@ -17,6 +17,7 @@ from separate.frontend import FrontEnd
 from separate.models.mmdensenet import MMDenseNet
 from separate.wiener import wiener
 
+TAIL = 64  # frames: a signal is followed by silence up to a multiple, as every new number of frames costs oneDNN 3 MB that it keeps
 WIENER_REACH = 64  # frames on either side, 1.5 s at 44.1 kHz: what a covariance is taken over
 
 
@@ -54,7 +55,7 @@ class StreamingNetwork:
 
     def finish(self) -> Tensor:
         """The rest, after the last `push`."""
-        frames = self.front_end.config.frames(self.received)
+        frames = _round_up(self.front_end.config.frames(self.received), max(TAIL, self.network.config.stride))
         missing = frames * self.hop + self.lead - self._end()
         self.signal = torch.nn.functional.pad(self.signal, (0, missing))
         out = []

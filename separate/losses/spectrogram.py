@@ -33,7 +33,7 @@ class PhaseAwareL1(nn.Module):
 
     def forward(self, estimate: Tensor, target: Tensor, mixture: Tensor) -> Tensor:
         magnitude = (_power(mixture) + EPSILON).sqrt()
-        error = (_power(_with_phase(estimate, mixture) - target) + EPSILON).sqrt()
+        error = (_error_power(estimate, target, mixture) + EPSILON).sqrt()
         return (error.flatten(1).mean(1) / magnitude.flatten(1).mean(1)).mean()
 
 
@@ -52,17 +52,20 @@ class BandL2(nn.Module):
 
     def forward(self, estimate: Tensor, target: Tensor, mixture: Tensor) -> Tensor:
         bins = target.shape[-2]
-        error = _power(_with_phase(estimate, mixture) - target).sum((2, 4))  # [batch, stems, bins]
+        error = _error_power(estimate, target, mixture).sum((2, 4))  # [batch, stems, bins]
         energy = _power(mixture).sum((2, 4))
         limits = [0, *(round(edge * bins) for edge in self.edges), bins]
         bands = [error[..., low:high].sum(-1) / (energy[..., low:high].sum(-1) + EPSILON) for low, high in pairwise(limits)]
         return torch.stack(bands).mean()
 
 
-def _with_phase(magnitude: Tensor, mixture: Tensor) -> Tensor:
-    return magnitude * (mixture / (_power(mixture) + EPSILON).sqrt())
+def _error_power(estimate: Tensor, target: Tensor, mixture: Tensor) -> Tensor:
+    """|estimate with the mixture's phase - target|^2, in parts along that phase and across it: in real numbers it trains faster."""
+    phase = mixture / _power(mixture).sqrt().clamp(min=EPSILON)
+    along = phase.real * target.real + phase.imag * target.imag
+    across = phase.real * target.imag - phase.imag * target.real
+    return (estimate - along).square() + across.square()
 
 
 def _power(spectrum: Tensor) -> Tensor:
-    parts = torch.view_as_real(spectrum)
-    return parts.square().sum(-1)
+    return spectrum.real.square() + spectrum.imag.square()

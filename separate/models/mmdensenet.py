@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -162,6 +162,27 @@ class ConvNorm(nn.Sequential):
         self[0], self[1], self[2] = fused, nn.Identity(), activation
 
 
+class _Join(torch.autograd.Function):
+    """Concatenation along channels. The gradients it hands back are dense: slices, as torch.cat's are, cost training a tenth of its time."""
+
+    @staticmethod
+    def forward(*parts: Tensor) -> Tensor:
+        return torch.cat(parts, dim=1)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        ctx.channels = [part.shape[1] for part in inputs]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+        parts = gradients[0].split(ctx.channels, dim=1)
+        return tuple(part.contiguous(memory_format=torch.channels_last) for part in parts)
+
+
+def _join(*parts: Tensor) -> Tensor:
+    return cast(Tensor, _Join.apply(*parts))
+
+
 class DenseBlock(nn.Module):
     """Each 3x3 layer sees the input and all earlier layers; only the last layer's maps are handed on."""
 
@@ -172,7 +193,7 @@ class DenseBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         *earlier, last = self.layers
         for layer in earlier:
-            x = torch.cat((x, layer(x)), dim=1)
+            x = _join(x, layer(x))
         return cast(Tensor, last(x))
 
 
@@ -205,7 +226,7 @@ class MultiScaleDenseNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x, skips = self.encode(x)
         for lift, block, skip in zip(self.lift, self.up, reversed(skips), strict=True):
-            x = block(torch.cat((lift(x), skip), dim=1))
+            x = block(_join(lift(x), skip))
         return cast(Tensor, self.merge(x)[..., : self.rows, :])
 
     def encode(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -253,7 +274,7 @@ class MMDenseNet(nn.Module):
     def forward(self, magnitude: Tensor, stems: Sequence[int] | None = None) -> Tensor:
         batch, channels, bins, frames = magnitude.shape
         *bands, full = (net(x) for net, x in self._inputs(magnitude))
-        joined = torch.cat((torch.cat(bands, dim=2), full), dim=1)
+        joined = _join(torch.cat(bands, dim=2), full)
         out = self._heads(self.final(joined), stems)[..., :bins, :frames]
         out = out.reshape(batch, -1, channels, bins, frames).float()
         if self.config.output == "mask":

@@ -56,7 +56,7 @@ class SeparationTask(LightningModule):
                 raise ValueError(f"no network named {network}; there are {', '.join(PRESETS)}")
             network = PRESETS[network]
         self.targets = tuple(targets)
-        self.network = MMDenseNet(replace(network, stems=len(targets)))
+        self.network = MMDenseNet(replace(network, stems=len(targets))).to(memory_format=torch.channels_last)
         self.front_end = FrontEnd(front_end)
         self.loss = loss or BandL2()
         self.learning_rate, self.weight_decay, self.warmup_steps = learning_rate, weight_decay, warmup_steps
