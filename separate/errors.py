@@ -9,6 +9,10 @@ class AudioError(SeparateError):
     """A file that cannot be read, understood or written as audio."""
 
 
+class NotFiniteError(AudioError):
+    """Stems that would hold NaN or infinite samples: a sound far beyond full scale, or a broken model."""
+
+
 class ModelError(SeparateError):
     """A model that is not there, is damaged, or does not offer what was asked of it."""
 

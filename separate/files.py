@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import string
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +15,7 @@ import torch
 
 from separate.audio import BLOCK, AudioReader, Block
 from separate.encode import AudioFormat, AudioWriter, make_folder, publish
-from separate.errors import AudioError
+from separate.errors import AudioError, NotFiniteError
 
 if TYPE_CHECKING:
     from separate.separator import Hook, Separator
@@ -92,6 +91,8 @@ def separate_file(separator: Separator, path: Path, job: Job, track: str | None 
     """
     try:
         return _separate_file(separator, path, job, track, hook)
+    except NotFiniteError as error:
+        raise AudioError(f"{path}: {error}") from error
     except OSError as error:
         raise AudioError(f"{path}: cannot be separated ({error})") from error
 
@@ -119,8 +120,6 @@ def _separate_file(separator: Separator, path: Path, job: Job, track: str | None
         for part in separator.stream(blocks, reader.rate, tuple(files), count, job.consistent, job.wiener):
             for stem, spool in spools.items():
                 spool.append(part[stem].T.numpy())
-                if not math.isfinite(spool.peak):
-                    raise AudioError(f"{path}: its stems would not be numbers (NaN or infinite); is it far beyond full scale?")
         peak = max(spool.peak for spool in spools.values())
         gain = 1 / peak if job.form.limited and peak > 1 else 1.0
         samples = next(iter(spools.values())).samples
@@ -146,7 +145,7 @@ def _is_taken(path: Path) -> bool:
 
 
 class Spool:
-    """Raw float32 on disk: a stem waits here until the peak of all of them is known. peak: NaN or infinite if a sample is."""
+    """Raw float32 on disk: a stem waits here until the peak of all of them is known."""
 
     def __init__(self, path: Path, channels: int) -> None:
         self._path, self._channels = path, channels
@@ -159,7 +158,7 @@ class Spool:
                 file.write(np.ascontiguousarray(block, dtype=np.float32).tobytes())
         except OSError as error:
             raise AudioError(f"{self._path.parent.parent}: cannot be written ({error.strerror})") from error
-        self.peak = float(np.maximum(self.peak, np.abs(block).max(initial=0)))  # unlike max, keeps NaN
+        self.peak = max(self.peak, float(np.abs(block).max(initial=0)))
         self.samples += len(block)
 
     def blocks(self) -> Iterator[Block]:

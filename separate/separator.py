@@ -11,7 +11,7 @@ from torch import Tensor
 
 from separate import pretrained
 from separate.audio import Resampler
-from separate.errors import AudioError, ModelError
+from separate.errors import AudioError, ModelError, NotFiniteError
 from separate.files import Job, Result, separate_file
 from separate.frontend import FrontEnd
 from separate.models.mmdensenet import MMDenseNet
@@ -61,7 +61,7 @@ class Separator:
         """Stems of a whole mixture [channels, samples] in memory; all that are on offer if `stems` is None.
 
         hook(done, total), in samples, is called as work goes on; raise `Cancelled` in it to stop. Raises AudioError on audio that is not
-        finite, empty or of more than two channels, ModelError on a stem that is not on offer.
+        finite, empty or of more than two channels, or whose stems would not be finite, ModelError on a stem that is not on offer.
         """
         total = audio.shape[-1]
         pieces = list(self.stream([audio], rate, stems, hook and (lambda done, _: hook(done, total))))
@@ -175,6 +175,8 @@ class _Pipe:
         stems = dict(zip(self.names, estimates, strict=True))
         if "accompaniment" in self.wanted:
             stems["accompaniment"] = mixture - stems["vocals"]
+        if not all(bool(stem.isfinite().all()) for stem in stems.values()):
+            raise NotFiniteError("the stems would not be numbers (NaN or infinite); is the sound far beyond full scale?")
         return {name: stems[name] for name in self.wanted}
 
 

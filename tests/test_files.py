@@ -129,7 +129,7 @@ def test_stems_that_are_not_finite_are_an_error_and_not_written(
     """Finite samples may overflow on their way through the network."""
     wave = np.where(np.arange(30000)[:, None] // 100 % 2, value, -value).astype(np.float32)
     soundfile.write(tmp_path / "a.wav", wave, RATE, subtype="FLOAT")
-    with pytest.raises(AudioError, match=r"a\.wav: its stems would not be numbers"):
+    with pytest.raises(AudioError, match=r"a\.wav: the stems would not be numbers"):
         separator.file(tmp_path / "a.wav", Job(tmp_path / "out", form=form))
     assert files_in(tmp_path / "out") == {}
 

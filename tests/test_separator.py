@@ -115,6 +115,13 @@ def test_the_same_twice_is_the_same(separator: Separator) -> None:
     assert torch.equal(first, second)
 
 
+@pytest.mark.parametrize("value", [1e37, 3e38])
+def test_stems_that_would_not_be_finite_are_an_error(separator: Separator, value: float) -> None:
+    """Finite samples may overflow on their way through the network."""
+    with pytest.raises(AudioError, match="the stems would not be numbers"):
+        separator(torch.full((2, 30000), value) * torch.where(torch.arange(30000) // 100 % 2 == 0, 1, -1), RATE)
+
+
 @pytest.mark.parametrize("mixture", ["zeros", "dc", "square", "denormal"])
 def test_odd_signals_give_finite_stems(separator: Separator, mixture: str) -> None:
     count = 20000
