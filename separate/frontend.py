@@ -90,3 +90,9 @@ class FrontEnd(nn.Module):
         for part in range(parts):
             out[..., part : part + count, :] += pieces[..., part, :]
         return cast(Tensor, (out / self.envelope).flatten(-2))
+
+
+def with_phase(magnitude: Tensor, mixture: Tensor) -> Tensor:
+    """Magnitudes, of any shape that the complex mixture's broadcasts to, with the mixture's phase; 0 where the mixture is silent."""
+    phase = mixture / mixture.abs().clamp(min=1e-12)
+    return torch.complex(magnitude * phase.real, magnitude * phase.imag)  # a third of the time of real times complex

@@ -8,12 +8,11 @@ stretch of samples.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 from torch import Tensor
 
-from separate.frontend import FrontEnd
+from separate.frontend import FrontEnd, with_phase
 from separate.models.mmdensenet import MMDenseNet
 from separate.wiener import wiener
 
@@ -90,7 +89,7 @@ class StreamingNetwork:
         if self.filtered:
             inner = slice(first - near.start, last - near.start)
             return wiener(magnitudes, mixture, self.reach)[self.stems, ..., inner]
-        return cast(Tensor, magnitudes * (mixture / mixture.abs().clamp(min=1e-12)))
+        return with_phase(magnitudes, mixture)
 
     def _emit(self, pieces: list[Tensor], limit: int | None = None) -> Tensor:
         """Pieces joined, without the silence before the signal and, at the end, after it."""

@@ -245,8 +245,8 @@ class MultiScaleDenseNet(nn.Module):
 class MMDenseNet(nn.Module):
     """Magnitudes [batch, channels, bins, frames] -> stems' magnitudes [batch, stems, channels, bins, frames].
 
-    Any number of frames; at the end the network sees silence up to a multiple of `config.stride`. Given numbers of stems, only those are
-    computed, in that order.
+    Any number of frames; at the end the network sees silence up to a multiple of `config.stride`. Given numbers of stems, only their masks
+    are computed, in that order; the trunk is common to all.
     """
 
     input_mean: Tensor
@@ -276,7 +276,8 @@ class MMDenseNet(nn.Module):
         *bands, full = (net(x) for net, x in self._inputs(magnitude))
         joined = _join(torch.cat(bands, dim=2), full)
         out = self._heads(self.final(joined), stems)[..., :bins, :frames]
-        out = out.reshape(batch, -1, channels, bins, frames).float()
+        out = out.to(torch.float32, memory_format=torch.contiguous_format)  # in the order that all that follows is fast in
+        out = out.reshape(batch, -1, channels, bins, frames)
         if self.config.output == "mask":
             return torch.sigmoid(out) * magnitude[:, None]
         return torch.relu(out)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -17,12 +18,13 @@ from torch import Tensor, nn
 
 from separate.augment.spectrogram import Compose, View
 from separate.data.mixer import known
+from separate.errors import ModelError
 from separate.frontend import FrontEnd, FrontEndConfig
 from separate.losses.feature import PictureConfig, picture
 from separate.losses.relic import RelicTerms, TargetNetwork, momentum, relic
 from separate.models.mmdensenet import PRESETS, MMDenseNet
 from separate.models.projector import Projector
-from separate.models.vgg import convolutions, layer_names
+from separate.models.vgg import NAMES, convolutions, layer_names
 
 STATISTICS_EXAMPLES = 64
 
@@ -57,6 +59,22 @@ class BottleneckEncoder(nn.Module):
 
     def forward(self, magnitude: Tensor) -> Tensor:
         return self.network.embed(magnitude)
+
+
+def encoder_weights(checkpoint: Path) -> dict[str, Tensor]:
+    """The tensors of the encoder in a checkpoint of RelicTask, by their names in it. Raises ModelError where there are none to be had."""
+    try:
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+        found = {name.removeprefix("encoder."): tensor for name, tensor in state.items() if name.startswith("encoder.")}
+        if not all(isinstance(tensor, Tensor) for tensor in found.values()):
+            raise TypeError("not all of its state are tensors")
+    except OSError as error:
+        raise ModelError(f"{checkpoint}: cannot be read ({error.strerror or error})") from error
+    except Exception as error:  # there is nothing that a damaged pickle may not raise
+        raise ModelError(f"{checkpoint}: is damaged, or not a training checkpoint ({type(error).__name__})") from error
+    if not found:
+        raise ModelError(f"{checkpoint}: holds no encoder; ReLIC's pre-training makes checkpoints that do")
+    return found
 
 
 class Invariance(nn.Module):
@@ -128,7 +146,7 @@ class RelicTask(LightningModule):
     """Pre-training on mixtures and single stems alike, without labels.
 
     encoder: "vgg19" (or another VGG), up to the layer `last`; or the name of a separator's preset, whose bottleneck is trained. AdamW, with
-    a linear warm-up.
+    a linear warm-up. Raises ValueError on an encoder that is neither.
     """
 
     def __init__(
@@ -142,6 +160,8 @@ class RelicTask(LightningModule):
         warmup_steps: int = 10,
     ) -> None:
         super().__init__()
+        if encoder not in (*NAMES, *PRESETS):
+            raise ValueError(f"no encoder named {encoder}; there are {', '.join((*NAMES, *PRESETS))}")
         self.encoder: BottleneckEncoder | VGGEncoder
         self.encoder = BottleneckEncoder(MMDenseNet(PRESETS[encoder]), alone=True) if encoder in PRESETS else VGGEncoder(encoder, last)
         self.invariance, self.front_end = invariance, FrontEnd(front_end)

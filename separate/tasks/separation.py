@@ -19,12 +19,12 @@ from torch import Tensor, nn
 from separate.data.mixer import known
 from separate.data.module import StemsData
 from separate.errors import ModelError
-from separate.frontend import FrontEnd, FrontEndConfig
+from separate.frontend import FrontEnd, FrontEndConfig, with_phase
 from separate.losses.relic import RelicTerms
 from separate.losses.spectrogram import BandL2
 from separate.models.mmdensenet import PRESETS, MMDenseNet, MMDenseNetConfig
 from separate.pretrained import load, read_card
-from separate.tasks.relic import STATISTICS_EXAMPLES, BottleneckEncoder, Invariance, kept_statistics
+from separate.tasks.relic import STATISTICS_EXAMPLES, BottleneckEncoder, Invariance, encoder_weights, kept_statistics
 
 
 class SeparationTask(LightningModule):
@@ -84,10 +84,12 @@ class SeparationTask(LightningModule):
         self.network.load_state_dict(state)
 
     def _take_encoder(self, checkpoint: Path) -> None:
-        """Take over a pre-trained network, whose decoder is as it was drawn. Raises ModelError if it is another one."""
-        prefix = "encoder.network."
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
-        theirs = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+        """Take over a pre-trained network, whose decoder is as it was drawn. Raises ModelError if it is another one or cannot be read.
+
+        A checkpoint does not say with which front-end it was trained: only the number of bins is compared, not the hop.
+        """
+        prefix = "network."
+        theirs = {name.removeprefix(prefix): tensor for name, tensor in encoder_weights(checkpoint).items() if name.startswith(prefix)}
         own = self.network.state_dict()
         heads = {name for name in own if name.startswith("head.")}
         if {name: tensor.shape for name, tensor in theirs.items() if name not in heads} != {
@@ -150,8 +152,7 @@ class SeparationTask(LightningModule):
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         number, stems = int(batch[0]), batch[1]
         magnitudes, mixture = self.estimate(stems.sum(1))
-        phase = torch.polar(torch.ones_like(mixture.real), mixture.angle())
-        waves = self.front_end.istft(magnitudes * phase[:, None], stems.shape[-1])
+        waves = self.front_end.istft(with_phase(magnitudes, mixture[:, None]), stems.shape[-1])
         targets = stems[:, :-1]
         self.energies[number, :, 0] += targets.square().sum((0, 2, 3))
         self.energies[number, :, 1] += (targets - waves).square().sum((0, 2, 3))
