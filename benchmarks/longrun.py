@@ -46,7 +46,7 @@ def resident() -> float:
 
 
 def write_noise(path: Path, seconds: float, rate: int, channels: int, seed: int = 0) -> int:
-    """A file of quiet noise, written a second at a time; returns its length in samples."""
+    """A file of quiet noise, written 4096 samples at a time; returns its length in samples."""
     rng, total = np.random.default_rng(seed), round(seconds * rate)
     blocks = (rng.normal(0, 0.05, (min(4096, total - start), channels)).astype(np.float32) for start in range(0, total, 4096))
     codec, form = CODECS.get(path.suffix[1:]), ("OGG", "OPUS") if path.suffix == ".opus" else (None, None)

@@ -17,25 +17,34 @@ from safetensors.torch import save_file
 
 from recipes.train import RecipeCLI
 from separate.data.module import StemsData
+from separate.frontend import FrontEndConfig
+from separate.models.mmdensenet import MMDenseNet
 from separate.pretrained import Card, load, read_card
 from separate.tasks.separation import SeparationTask
 
 
 def export(checkpoint: Path, task: SeparationTask, rate: int, notes: dict[str, object], out: Path) -> Card:
-    """Write OUT from a Lightning checkpoint, and load it back as inference will."""
+    """Write OUT from a Lightning checkpoint."""
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
     prefix = "network."
     task.network.load_state_dict({name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)})
-    weights = {name: value.contiguous() for name, value in task.network.state_dict().items() if not name.endswith("num_batches_tracked")}
+    return write_model(task.network, task.targets, rate, task.front_end.config, notes, out)
+
+
+def write_model(
+    network: MMDenseNet, stems: tuple[str, ...], rate: int, front_end: FrontEndConfig, notes: dict[str, object], out: Path
+) -> Card:
+    """Write a model's folder, and load it back as inference will. notes: name, description, licence, and what the card has for people."""
+    weights = {name: value.contiguous() for name, value in network.state_dict().items() if not name.endswith("num_batches_tracked")}
     out.mkdir(parents=True, exist_ok=True)
     save_file(weights, out / "model.safetensors")
     (out / "model.safetensors").chmod(0o644)
     card = Card(
         **notes,  # type: ignore[arg-type]
-        stems=task.targets,
+        stems=stems,
         rate=rate,
-        front_end=task.front_end.config,
-        network=task.network.config,
+        front_end=front_end,
+        network=network.config,
         sha256=hashlib.sha256((out / "model.safetensors").read_bytes()).hexdigest(),
     )
     card.write(out)

@@ -17,12 +17,13 @@ import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
+from queue import LifoQueue
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -109,7 +110,9 @@ def score_song(folder: Path, out: Path, made: Path | None, model: str | None, pr
     except (AudioError, soundfile.SoundFileError, OSError) as error:
         for path in (done, for_museval):
             path.unlink(missing_ok=True)
-        raise error if isinstance(error, AudioError) else AudioError(f"{folder.name}: {error}") from error
+        if isinstance(error, AudioError):
+            raise
+        raise AudioError(f"{folder.name}: {error}") from error
     stored = {"fingerprint": fingerprint, "silent": scores.silent, "rows": scores.rows()}
     for path, text in ((for_museval, scores.museval_json()), (done, json.dumps(stored))):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -142,6 +145,24 @@ def report(rows: list[Row], out: Path) -> None:
     score_boxes(boxes, "museval SDR (BSSEval v4, 1 s windows, median of frames)", out / "scores.png")
 
 
+def one_process() -> ProcessPoolExecutor:
+    """It runs one function after another and, when it is killed, takes only one with it."""
+    return ProcessPoolExecutor(1, get_context("spawn"))
+
+
+def score_apart(idle: LifoQueue[ProcessPoolExecutor], folder: Path, *arguments: Any) -> dict[str, Any]:
+    """`score_song` in an idle process. One that dies is replaced, and the song tried once more. Raises AudioError if that one dies too."""
+    for _ in range(2):
+        process = idle.get()
+        try:
+            return process.submit(score_song, folder, *arguments).result()
+        except BrokenProcessPool:
+            process = one_process()
+        finally:
+            idle.put(process)
+    raise AudioError(f"{folder.name}: its process died twice; is there too little memory?")
+
+
 def score_all(folders: list[Path], jobs: int, *arguments: Any) -> tuple[list[Row], dict[str, str]]:
     """Rows of all songs, and why there are none of a song; the largest songs first. Raises ModelError where the model is at fault."""
     # One core a job, so that jobs do not compete and figures do not depend on their number. Libraries read it as they load, not later.
@@ -150,9 +171,13 @@ def score_all(folders: list[Path], jobs: int, *arguments: Any) -> tuple[list[Row
     sizes = {folder: sum(path.stat().st_size for path in folder.iterdir()) for folder in folders}
     rows: dict[str, list[Row]] = {}
     failures = {}
-    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
+    threads, idle = ThreadPoolExecutor(jobs), LifoQueue[ProcessPoolExecutor]()
+    for _ in range(jobs):
+        idle.put(one_process())
+    try:
         waiting = {
-            pool.submit(score_song, folder, *arguments): folder.name for folder in sorted(folders, key=lambda folder: -sizes[folder])
+            threads.submit(score_apart, idle, folder, *arguments): folder.name
+            for folder in sorted(folders, key=lambda folder: -sizes[folder])
         }
         for number, future in enumerate(as_completed(waiting), 1):
             name = waiting[future]
@@ -160,13 +185,14 @@ def score_all(folders: list[Path], jobs: int, *arguments: Any) -> tuple[list[Row
                 stored = future.result()
                 rows[name] = stored["rows"]
                 notes = "".join(f"; {what} is silent: no museval score" for what in stored["silent"])
-            except (AudioError, BrokenProcessPool) as error:
-                failures[name] = str(error) if isinstance(error, AudioError) else f"{name}: its process died; is there too little memory?"
+            except AudioError as error:
+                failures[name] = str(error)
                 notes = ": no scores"
-            except SeparateError:
-                pool.shutdown(cancel_futures=True)
-                raise
             print(f"{number}/{len(waiting)} {name}{notes}", flush=True)
+    finally:
+        threads.shutdown(cancel_futures=True)
+        while not idle.empty():
+            idle.get().shutdown()
     return [row for folder in folders for row in rows.get(folder.name, [])], failures
 
 

@@ -85,7 +85,7 @@ class StreamingNetwork:
         """Spectra of the stems in frames [first, last) of a stretch's spectrum [channels, bins, frames]."""
         near = slice(max(0, first - self.reach), last + self.reach)
         mixture = spectrum[..., near]
-        magnitudes = self.network(spectrum.abs()[None], None if self.filtered else self.stems)[0, ..., near]
+        magnitudes = self.network(spectrum.abs()[None], None if self.filtered else self.stems, near)[0]
         if self.filtered:
             inner = slice(first - near.start, last - near.start)
             return wiener(magnitudes, mixture, self.reach)[self.stems, ..., inner]

@@ -2,13 +2,13 @@
 
 A linear classifier on frozen embeddings of 0.7 s clips names the stem (SONGS: folders of stems, trained on `train`, tested on `valid`)
 and the instrument (INSTRUMENTS: what recipes.relic.instruments makes). ENCODER: `vgg11`, `vgg19` or `strided` with random weights, a
-checkpoint of recipes.relic.pretrain, safetensors of a VGG-19 (or `imagenet`), or a separator's folder. Prints accuracy, mean over classes.
+.ckpt of recipes.relic.pretrain, safetensors of a VGG-19 (or `imagenet`), or a separator's folder. Prints accuracy, mean over classes.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +19,13 @@ from torch import Tensor, nn
 from separate.augment.waveform import level
 from separate.data.mixer import QUIET
 from separate.data.stems import find_songs
+from separate.errors import ModelError, SeparateError
 from separate.frontend import FrontEnd
 from separate.models.mmdensenet import PRESETS, MMDenseNet
+from separate.models.vgg import NAMES
 from separate.pretrained import load, read_card
 from separate.tasks.features import load_vgg
-from separate.tasks.relic import BottleneckEncoder, VGGEncoder
+from separate.tasks.relic import BottleneckEncoder, VGGEncoder, encoder_weights
 
 RATE, SAMPLES = 44100, 31744
 CLIPS = 200  # a class and split at most
@@ -34,23 +36,38 @@ Clips = tuple[Tensor, Tensor, list[str]]  # waves [clips, 2, samples], classes [
 
 
 def encoder(name: str) -> nn.Module:
-    """An encoder by its name or file, see above."""
+    """An encoder by its name or file, see above. Raises ModelError where there is none of that name, or none that is known in the file."""
     torch.manual_seed(0)
-    if name.startswith("vgg"):
-        return VGGEncoder(name, LAST)
-    if name in PRESETS:
-        return BottleneckEncoder(MMDenseNet(PRESETS[name]))
+    if name in NAMES or name in PRESETS:
+        return drawn(name)
     if (Path(name) / "card.json").exists():
         return BottleneckEncoder(load(Path(name), read_card(Path(name))))
     if name.endswith(".ckpt"):
-        state = torch.load(name, map_location="cpu", weights_only=True)["state_dict"]
-        own = {key.removeprefix("encoder."): value for key, value in state.items() if key.startswith("encoder.")}
-        made: nn.Module = VGGEncoder("vgg11", LAST) if "features.0.weight" in own else BottleneckEncoder(MMDenseNet(PRESETS["strided"]))
-        made.load_state_dict(own)
-        return made
+        return pre_trained(Path(name))
     vgg = VGGEncoder("vgg19", LAST)
     vgg.features.load_state_dict(load_vgg("vgg19", (LAST,), name).layers.state_dict())
     return vgg
+
+
+def drawn(name: str) -> nn.Module:
+    """A VGG up to LAST, or a separator's preset, with random weights."""
+    return VGGEncoder(name, LAST) if name in NAMES else BottleneckEncoder(MMDenseNet(PRESETS[name]))
+
+
+def pre_trained(checkpoint: Path) -> nn.Module:
+    """The encoder in a checkpoint of RelicTask, recognised by the names and shapes of its tensors."""
+    weights = encoder_weights(checkpoint)
+    for name in (*NAMES, *PRESETS):  # up to LAST, vgg13, vgg16 and vgg19 are the same network
+        made = drawn(name)
+        if shapes(made.state_dict()) == shapes(weights):
+            made.load_state_dict(weights)
+            return made
+    raise ModelError(f"{checkpoint}: its encoder is none of {', '.join(NAMES)} (up to {LAST}), {', '.join(PRESETS)}")
+
+
+def shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    """By name."""
+    return {name: tensor.shape for name, tensor in tensors.items()}
 
 
 def collect(found: Iterator[tuple[int, str, np.ndarray]], classes: int, seed: int) -> Clips:
@@ -134,6 +151,10 @@ def main() -> None:
     parser.add_argument("instruments", type=Path)
     parser.add_argument("encoders", nargs="+", metavar="NAME=ENCODER")
     options = parser.parse_args()
+    try:
+        networks = [(name, encoder(source)) for name, _, source in (entry.partition("=") for entry in options.encoders)]
+    except SeparateError as error:
+        parser.error(str(error))
     families = sorted(path.name for path in (options.instruments / "train").iterdir())
     sets = {
         "stem": [collect(stem_clips(options.songs / split, apart), len(STEMS), 0) for split, apart in (("train", 5), ("valid", 1))],
@@ -142,9 +163,7 @@ def main() -> None:
     for name, (train, test) in sets.items():
         print(f"{name}: {len(train[1])} clips to train on, {len(test[1])} of other songs to test on, {int(train[1].max()) + 1} classes")
     print("\n| encoder | stem | instrument |\n|---|---|---|")
-    for entry in options.encoders:
-        name, _, source = entry.partition("=")
-        network = encoder(source)
+    for name, network in networks:
         print(f"| {name} | " + " | ".join(f"{probe(network, train, test):.1%}" for train, test in sets.values()) + " |", flush=True)
 
 

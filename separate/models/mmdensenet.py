@@ -146,6 +146,18 @@ PRESETS: dict[str, MMDenseNetConfig] = {
         compression=0.5,
         output="mask",
     ),
+    # The same rows and maps for n_fft 4096 and hop 2048: half the frames, hence half the work.
+    "strided_4096": MMDenseNetConfig(
+        bands=(
+            PathConfig(0, 512, 48, (16, 3), _pyramid(32, 48, 64, 80), stem_stride=8),
+            PathConfig(512, 2049, 32, (16, 3), _pyramid(16, 24, 32, 48), stem_stride=8),
+        ),
+        full=PathConfig(0, 2049, 32, (16, 3), _pyramid(16, 24, 32, 48), stem_stride=8),
+        merge_channels=32,
+        final=(32, 2),
+        compression=0.5,
+        output="mask",
+    ),
 }
 
 
@@ -243,7 +255,7 @@ class MultiScaleDenseNet(nn.Module):
 
 
 class MMDenseNet(nn.Module):
-    """Magnitudes [batch, channels, bins, frames] -> stems' magnitudes [batch, stems, channels, bins, frames].
+    """Magnitudes [batch, channels, bins, frames] -> stems' magnitudes [batch, stems, channels, bins, frames `within`].
 
     Any number of frames; at the end the network sees silence up to a multiple of `config.stride`. Given numbers of stems, only their masks
     are computed, in that order; the trunk is common to all.
@@ -271,15 +283,15 @@ class MMDenseNet(nn.Module):
         self.input_mean.copy_(compressed.mean(dim=1, keepdim=True))
         self.input_scale.copy_(1 / spread.clamp(min=1e-2 * float(spread.max())))
 
-    def forward(self, magnitude: Tensor, stems: Sequence[int] | None = None) -> Tensor:
+    def forward(self, magnitude: Tensor, stems: Sequence[int] | None = None, within: slice = slice(None)) -> Tensor:
         batch, channels, bins, frames = magnitude.shape
         *bands, full = (net(x) for net, x in self._inputs(magnitude))
         joined = _join(torch.cat(bands, dim=2), full)
-        out = self._heads(self.final(joined), stems)[..., :bins, :frames]
+        out = self._heads(self.final(joined)[..., :frames][..., within], stems)[..., :bins, :]
         out = out.to(torch.float32, memory_format=torch.contiguous_format)  # in the order that all that follows is fast in
-        out = out.reshape(batch, -1, channels, bins, frames)
+        out = out.reshape(batch, -1, channels, bins, out.shape[-1])
         if self.config.output == "mask":
-            return torch.sigmoid(out) * magnitude[:, None]
+            return torch.sigmoid(out) * magnitude[:, None, ..., within]
         return torch.relu(out)
 
     def _heads(self, x: Tensor, stems: Sequence[int] | None) -> Tensor:

@@ -39,10 +39,16 @@ def test_the_papers_table_gives_the_papers_number_of_parameters() -> None:
 @pytest.mark.parametrize("name", PRESETS)
 @pytest.mark.parametrize("frames", [1, 7, 16])
 def test_presets_keep_the_shape(name: str, frames: int) -> None:
-    magnitude = torch.rand(1, 2, 1025, frames)
-    out = MMDenseNet(PRESETS[name]).eval()(magnitude)
-    assert out.shape == (1, 1, 2, 1025, frames)
+    config = PRESETS[name]
+    out = MMDenseNet(config).eval()(torch.rand(1, 2, config.bins, frames))
+    assert out.shape == (1, 1, 2, config.bins, frames)
     assert (out >= 0).all()
+
+
+@pytest.mark.parametrize("within", [slice(0, 5), slice(3, 20), slice(18, None)])
+def test_a_part_of_the_frames_is_that_part_of_the_whole(within: slice) -> None:
+    network, magnitude = random_network(tiny_config(2, "mask")), torch.rand(1, 2, 257, 20)
+    torch.testing.assert_close(network(magnitude, [1], within), network(magnitude)[:, 1:, ..., within])
 
 
 @pytest.mark.parametrize("output", ["mask", "magnitude"])

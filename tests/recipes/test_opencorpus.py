@@ -4,11 +4,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from recipes.opencorpus import bands, catalogue, desk, recorded, sampled, singing, spoken
 from recipes.opencorpus.build import summarise
+from recipes.opencorpus.lengthen import lengthen
 from separate.augment import waveform
 from separate.data.stems import find_songs
+from separate.pretrained import load, read_card
 from tests.conftest import RATE, sound
 
 
@@ -177,3 +180,16 @@ def test_the_desk_keeps_length_and_peak_where_it_says_so() -> None:
         desk.shelve_and_peak(wave, rng, 80, (1000, 2000), (3, 6)),
     ):
         assert out.shape == wave.shape and np.isfinite(out).all() and not np.allclose(out, wave)
+
+
+def test_a_lengthened_network_hears_the_same_in_bins_half_as_wide(model: Path, tmp_path: Path) -> None:
+    """Where neighbours on the fine grid are equal, it is the coarse one, and so are the stems' magnitudes, but for the highest bin."""
+    card = lengthen(model, tmp_path / "out")
+    before, after = load(model, read_card(model)).eval(), load(tmp_path / "out", card).eval()
+    assert (card.front_end.n_fft, card.front_end.hop_length) == (1024, 512)
+    before.input_mean.zero_()
+    before.input_scale.fill_(1.0)
+    coarse = torch.rand(1, 2, before.config.bins, 16)
+    coarse[:, :, -1] = 0
+    expected, found = before(coarse), after(coarse.repeat_interleave(2, dim=2)[:, :, :-1])
+    torch.testing.assert_close(found[..., ::2, :], expected, atol=1e-5, rtol=1e-4)

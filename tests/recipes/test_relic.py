@@ -8,6 +8,10 @@ import torch
 import yaml
 
 from recipes.relic import instruments, pretrain, probe
+from separate.errors import ModelError
+from separate.models.mmdensenet import PRESETS
+from separate.models.vgg import NAMES
+from separate.tasks.relic import VGGEncoder
 from tests.conftest import RATE
 from tests.recipes.test_ablation import shrink
 from tests.recipes.test_recipes import RECIPES
@@ -46,6 +50,35 @@ def test_pre_training_runs_to_the_end_and_can_be_probed(songs: Path, tmp_path: P
     trained = probe.encoder(str(checkpoint)).state_dict()
     assert drawn.keys() == trained.keys()
     assert any(not torch.equal(drawn[name], trained[name]) for name in drawn)
+
+
+@pytest.mark.parametrize("name", [*NAMES, *PRESETS])
+def test_a_checkpoint_is_probed_as_the_encoder_that_it_holds(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    checkpoint = Path("vgg-run") / "last.ckpt"
+    checkpoint.parent.mkdir()
+    saved, magnitude = probe.encoder(name).eval(), torch.rand(1, 2, 1025, 16)
+    for parameter in saved.parameters():
+        parameter.data *= 1.1  # not as drawn
+    torch.save({"state_dict": {f"encoder.{key}": value for key, value in saved.state_dict().items()}}, checkpoint)
+    found = probe.encoder(str(checkpoint)).eval()
+    with torch.no_grad():
+        assert torch.equal(found(magnitude), saved(magnitude))
+
+
+def test_what_is_no_encoder_that_the_probe_knows_is_said_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shallow = VGGEncoder("vgg19", "relu2_1").state_dict()
+    torch.save({"state_dict": {f"encoder.{key}": value for key, value in shallow.items()}}, tmp_path / "last.ckpt")
+    with pytest.raises(
+        ModelError, match=r"last.ckpt: its encoder is none of vgg11, vgg13, vgg16, vgg19 \(up to relu3_1\), paper, strided$"
+    ):
+        probe.encoder(str(tmp_path / "last.ckpt"))
+    monkeypatch.setattr("sys.argv", ["probe", "songs", "instruments", "mine=vgg-run/last.ckpt"])
+    with pytest.raises(SystemExit):
+        probe.main()
+    assert capsys.readouterr().err.endswith("error: vgg-run/last.ckpt: cannot be read (No such file or directory)\n")
 
 
 def test_the_regulariser_is_trained_beside_plain_training(songs: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from separate.data.references import mixture, references
 from separate.data.stems import open_song
 from separate.scoring import global_sdr
 from tests.conftest import RATE, store_model
+from tests.recipes.mortal import mortal_score_song
 from tests.songs import STEMS, made_up_song
 
 BACKING = ("drums", "bass", "other")
@@ -30,13 +31,7 @@ class Here:
     def __init__(self, *_: object) -> None:
         pass
 
-    def __enter__(self) -> "Here":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def shutdown(self, cancel_futures: bool) -> None:
+    def shutdown(self) -> None:
         pass
 
     def submit(self, function: object, *arguments: object) -> object:
@@ -196,6 +191,19 @@ def test_songs_that_cannot_be_scored_are_named_and_the_others_go_on(here: None, 
     ):
         assert words in errors
     assert "absent: no scores" in out
+
+
+def test_a_process_that_dies_costs_only_the_song_that_kills_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(score, "score_song", mortal_score_song)
+    monkeypatch.setenv("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", os.environ.get("OPENBLAS_NUM_THREADS", "1"))
+    folders = [tmp_path / name for name in ("killer", "unlucky", "good", "better", "best")]
+    for folder in folders:
+        folder.mkdir()
+    rows, failures = score.score_all(folders, 2)
+    assert [row["track"] for row in rows] == ["unlucky", "good", "better", "best"]
+    assert failures == {"killer": "killer: its process died twice; is there too little memory?"}
+    assert [len((folder / "tries").read_text()) for folder in folders] == [2, 2, 1, 1, 1]
 
 
 def test_a_silent_stem_is_said_so_and_stays_said_so(here: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,5 @@
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -110,14 +111,34 @@ def test_a_stretch_of_frames_is_enough_and_moves_on() -> None:
     assert len(set(firsts)) > 2
 
 
-def test_processes_draw_views_of_their_own() -> None:
+def pre_training(invariance: Invariance) -> RelicTask:
+    return RelicTask(invariance, "vgg11", "relu1_1", FRONT_END)
+
+
+def regularised(invariance: Invariance) -> SeparationTask:
+    task = SeparationTask(["vocals"], tiny_config(), FRONT_END, regulariser=invariance)
+    task.network.standardise(torch.rand(2, 2, 257, 50))
+    return task
+
+
+@pytest.mark.parametrize("make", [pre_training, regularised])
+def test_processes_draw_views_of_their_own(
+    make: Callable[[Invariance], RelicTask | SeparationTask], monkeypatch: pytest.MonkeyPatch
+) -> None:
     draws = []
     for rank in (0, 1, 0):
         invariance = Invariance([Gain()], seed=3)
-        invariance.part(rank)
+        task = make(invariance)
+        monkeypatch.setattr(type(task), "global_rank", rank)
+        task.on_fit_start()
         draws.append(torch.rand(4, generator=invariance.generator))
     assert torch.equal(draws[0], draws[2])
     assert not torch.equal(draws[0], draws[1])
+
+
+def test_an_unknown_encoder_is_refused_with_those_there_are() -> None:
+    with pytest.raises(ValueError, match=r"no encoder named foo; there are vgg11, .*vgg19, .*strided"):
+        RelicTask(Invariance([Gain()]), "foo")
 
 
 def test_pre_training_leaves_no_weight_without_a_gradient(tiny_preset: None) -> None:
@@ -140,6 +161,27 @@ def test_a_pre_trained_encoder_starts_a_separator(tmp_path: Path, tiny_preset: N
     assert torch.equal(separation.network.input_scale, theirs.input_scale)
     with pytest.raises(ModelError, match="no encoder"):
         SeparationTask(["vocals"], "strided", initial_encoder=tmp_path / "encoder.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "cannot be read (No such file or directory)"),
+        (b"no checkpoint", "is damaged, or not a training checkpoint (UnpicklingError)"),
+        ({"weights": {}}, "is damaged, or not a training checkpoint (KeyError)"),
+        ({"state_dict": {"encoder.network.input_mean": 1.0}}, "is damaged, or not a training checkpoint (TypeError)"),
+        ({"state_dict": {"network.input_mean": torch.zeros(1)}}, "holds no encoder; ReLIC's pre-training makes checkpoints that do"),
+    ],
+)
+def test_a_checkpoint_without_an_encoder_is_named_in_one_line(tmp_path: Path, content: object, reason: str) -> None:
+    path = tmp_path / "last.ckpt"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        torch.save(content, path)
+    with pytest.raises(ModelError) as caught:
+        SeparationTask(["vocals"], tiny_config(), FRONT_END, initial_encoder=path)
+    assert str(caught.value) == f"{path}: {reason}"
 
 
 def test_views_leave_no_trace_in_the_statistics() -> None:
