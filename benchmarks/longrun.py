@@ -76,7 +76,7 @@ def encode_with_av(path: Path, blocks: Iterable[Block], codec: str, rate: int, c
 
 
 def many(model: str | None, files: int) -> tuple[float, float]:
-    """Resident memory in MB after the twentieth of so many files, by when every kind has come twice and caches are full, and the last."""
+    """Resident memory in MB after the tenth of so many files, by when every kind has come, and the last."""
     separator = Separator.load(model, "cpu") if model else Separator.load(device="cpu")
     memory = []
     with tempfile.TemporaryDirectory() as folder:
@@ -87,7 +87,7 @@ def many(model: str | None, files: int) -> tuple[float, float]:
             separator.file(path, Job(Path(folder) / "out", existing="overwrite", template="{stem}.{ext}"))
             path.unlink()
             memory.append(resident())
-    return memory[min(19, files - 1)], memory[-1]
+    return memory[min(9, files - 1)], memory[-1]
 
 
 def one(model: str | None, seconds: float, rate: int = RATE) -> tuple[int, int, float]:
@@ -108,7 +108,7 @@ def main() -> None:
     options = parser.parse_args()
     print(machine())
     (early, last), _ = alone(many, options.model, options.files)
-    print(f"{options.files} files: {early:.0f} MB after the twentieth, {last:.0f} MB after the last, {last / early - 1:+.1%}", flush=True)
+    print(f"{options.files} files: {early:.0f} MB after the tenth, {last:.0f} MB after the last, {last / early - 1:+.1%}", flush=True)
     short = alone(one, options.model, 300)[0]
     long = alone(one, options.model, options.hours * 3600)[0]
     for name, (given, got, peak) in (("5 minutes", short), (f"{options.hours:g} hours", long)):

@@ -92,7 +92,11 @@ class FrontEnd(nn.Module):
         return cast(Tensor, (out / self.envelope).flatten(-2))
 
 
-def with_phase(magnitude: Tensor, mixture: Tensor) -> Tensor:
-    """Magnitudes, of any shape that the complex mixture's broadcasts to, with the mixture's phase; 0 where the mixture is silent."""
-    phase = mixture / mixture.abs().clamp(min=1e-12)
-    return torch.complex(magnitude * phase.real, magnitude * phase.imag)  # a third of the time of real times complex
+def unit_phase(mixture: Tensor) -> Tensor:
+    """A complex spectrum over its magnitude; 0 where it is silent."""
+    return mixture / mixture.abs().clamp(min=1e-12)
+
+
+def with_phase(magnitude: Tensor, phase: Tensor) -> Tensor:
+    """Magnitudes, of any shape that `phase` (see unit_phase) broadcasts to, as a complex spectrum: a third of the time of real times complex."""
+    return torch.complex(magnitude * phase.real, magnitude * phase.imag)

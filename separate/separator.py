@@ -18,7 +18,7 @@ from separate.models.mmdensenet import MMDenseNet
 from separate.pretrained import Card
 from separate.streaming import StreamingNetwork
 
-CHUNK_FRAMES = 256  # computed at a time: longer chunks cost memory for a little more speed, see benchmarks/README.md
+CHUNK_FRAMES = 192  # computed at a time: longer chunks cost memory for a little more speed, see benchmarks/README.md
 Hook = Callable[[int, int | None], None]
 Stems = dict[str, Tensor]
 

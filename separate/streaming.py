@@ -7,12 +7,12 @@ stretch of samples.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-from separate.frontend import FrontEnd, with_phase
+from separate.frontend import FrontEnd, unit_phase, with_phase
 from separate.models.mmdensenet import MMDenseNet
 from separate.wiener import wiener
 
@@ -71,7 +71,8 @@ class StreamingNetwork:
         """Compute frames [done, stop) from frames [done - context, context_stop)."""
         start = max(0, self.done - self.context)
         stretch = self.signal[:, (start - self.origin) * self.hop : (context_stop - self.origin) * self.hop + self.lead]
-        wave = self.front_end.synthesise(self._estimate(self.front_end.analyse(stretch), self.done - start, stop - start))
+        spectra = self._estimates(self.front_end.analyse(stretch), self.done - start, stop - start)
+        wave = torch.stack([self.front_end.synthesise(spectrum) for spectrum in spectra])
         wave[..., : self.lead] += self.overlap
         ready = (stop - self.done) * self.hop
         self.overlap = wave[..., ready:].clone()
@@ -81,15 +82,20 @@ class StreamingNetwork:
         self.origin = keep
         return wave[..., :ready]
 
-    def _estimate(self, spectrum: Tensor, first: int, last: int) -> Tensor:
-        """Spectra of the stems in frames [first, last) of a stretch's spectrum [channels, bins, frames]."""
+    def _estimates(self, spectrum: Tensor, first: int, last: int) -> Iterator[Tensor]:
+        """Stem by stem, its spectrum in frames [first, last) of a stretch's spectrum [channels, bins, frames].
+
+        One at a time, as C libraries take memory anew from the system, page by page, for all at once.
+        """
         near = slice(max(0, first - self.reach), last + self.reach)
         mixture = spectrum[..., near]
         magnitudes = self.network(spectrum.abs()[None], None if self.filtered else self.stems, near)[0]
         if self.filtered:
             inner = slice(first - near.start, last - near.start)
-            return wiener(magnitudes, mixture, self.reach)[self.stems, ..., inner]
-        return with_phase(magnitudes, mixture)
+            yield from wiener(magnitudes, mixture, self.reach)[self.stems, ..., inner]
+        else:
+            phase = unit_phase(mixture)
+            yield from (with_phase(magnitude, phase) for magnitude in magnitudes)
 
     def _emit(self, pieces: list[Tensor], limit: int | None = None) -> Tensor:
         """Pieces joined, without the silence before the signal and, at the end, after it."""

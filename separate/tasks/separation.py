@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from separate.data.mixer import known
 from separate.data.module import StemsData
 from separate.errors import ModelError
-from separate.frontend import FrontEnd, FrontEndConfig, with_phase
+from separate.frontend import FrontEnd, FrontEndConfig, unit_phase, with_phase
 from separate.losses.relic import RelicTerms
 from separate.losses.spectrogram import BandL2
 from separate.models.mmdensenet import PRESETS, MMDenseNet, MMDenseNetConfig
@@ -152,7 +152,7 @@ class SeparationTask(LightningModule):
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         number, stems = int(batch[0]), batch[1]
         magnitudes, mixture = self.estimate(stems.sum(1))
-        waves = self.front_end.istft(with_phase(magnitudes, mixture[:, None]), stems.shape[-1])
+        waves = self.front_end.istft(with_phase(magnitudes, unit_phase(mixture)[:, None]), stems.shape[-1])
         targets = stems[:, :-1]
         self.energies[number, :, 0] += targets.square().sum((0, 2, 3))
         self.energies[number, :, 1] += (targets - waves).square().sum((0, 2, 3))
