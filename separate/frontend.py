@@ -98,5 +98,5 @@ def unit_phase(mixture: Tensor) -> Tensor:
 
 
 def with_phase(magnitude: Tensor, phase: Tensor) -> Tensor:
-    """Magnitudes, of any shape that `phase` (see unit_phase) broadcasts to, as a complex spectrum: a third of the time of real times complex."""
-    return torch.complex(magnitude * phase.real, magnitude * phase.imag)
+    """Magnitudes, of any shape that a `unit_phase` broadcasts to, as a complex spectrum."""
+    return torch.complex(magnitude * phase.real, magnitude * phase.imag)  # a third of the time of real times complex
