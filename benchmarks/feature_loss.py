@@ -17,6 +17,7 @@ from separate.separator import has_bfloat16
 
 THREADS = 2
 BATCH = 4
+NETWORKS = ("paper", "strided")  # both of the same window
 TAPS = ("relu1_2", "relu2_2")
 SETTINGS: dict[str, tuple[tuple[str, ...], PictureConfig, tuple[float, float, float]]] = {
     "L2 alone": (TAPS, PictureConfig(), (1.0, 0.0, 0.0)),
@@ -53,9 +54,9 @@ def step_seconds(preset: str, setting: str, bfloat16: bool) -> float:
 
 def main() -> None:
     """The command line."""
-    columns = [(preset, False) for preset in PRESETS]
+    columns = [(preset, False) for preset in NETWORKS]
     if has_bfloat16():
-        columns += [(preset, True) for preset in PRESETS]
+        columns += [(preset, True) for preset in NETWORKS]
     titles = "".join(f"{preset + (' bf16' if bfloat16 else ''):>14} ms{'ratio':>8}" for preset, bfloat16 in columns)
     print(f"{machine()}, {THREADS} threads\n\n{'':<26}{titles}")
     base: dict[tuple[str, bool], float] = {}

@@ -20,7 +20,7 @@ from separate.augment.waveform import level
 from separate.data.mixer import QUIET
 from separate.data.stems import find_songs
 from separate.errors import ModelError, SeparateError
-from separate.frontend import FrontEnd
+from separate.frontend import FrontEnd, FrontEndConfig
 from separate.models.mmdensenet import PRESETS, MMDenseNet
 from separate.models.vgg import NAMES
 from separate.pretrained import load, read_card
@@ -100,10 +100,18 @@ def instrument_clips(root: Path, families: list[str]) -> Iterator[tuple[int, str
                 yield number, path.stem, wave[start : start + SAMPLES]
 
 
+def window(network: nn.Module) -> FrontEndConfig:
+    """The front-end of a separator's encoder, by its number of bins and with half overlap; a VGG gets the usual one."""
+    if isinstance(network, BottleneckEncoder):
+        half = network.network.config.bins - 1
+        return FrontEndConfig(2 * half, half)
+    return FrontEndConfig()
+
+
 @torch.no_grad()
 def embed(network: nn.Module, waves: Tensor) -> Tensor:
     """[clips, size], batch norms in eval mode; a network without input statistics takes them from the first clips."""
-    network, front_end = network.eval(), FrontEnd()
+    network, front_end = network.eval(), FrontEnd(window(network))
     if isinstance(network, BottleneckEncoder) and bool((network.network.input_scale == 1).all()):
         network.network.standardise(front_end.stft(waves[:: max(1, len(waves) // 64)]).abs())
     return torch.cat([network(front_end.stft(batch).abs()) for batch in waves.split(16)])

@@ -57,7 +57,8 @@ def test_a_checkpoint_is_probed_as_the_encoder_that_it_holds(name: str, tmp_path
     monkeypatch.chdir(tmp_path)
     checkpoint = Path("vgg-run") / "last.ckpt"
     checkpoint.parent.mkdir()
-    saved, magnitude = probe.encoder(name).eval(), torch.rand(1, 2, 1025, 16)
+    saved = probe.encoder(name).eval()
+    magnitude = torch.rand(1, 2, probe.window(saved).bins, 16)
     for parameter in saved.parameters():
         parameter.data *= 1.1  # not as drawn
     torch.save({"state_dict": {f"encoder.{key}": value for key, value in saved.state_dict().items()}}, checkpoint)
@@ -72,7 +73,7 @@ def test_what_is_no_encoder_that_the_probe_knows_is_said_in_one_line(
     shallow = VGGEncoder("vgg19", "relu2_1").state_dict()
     torch.save({"state_dict": {f"encoder.{key}": value for key, value in shallow.items()}}, tmp_path / "last.ckpt")
     with pytest.raises(
-        ModelError, match=r"last.ckpt: its encoder is none of vgg11, vgg13, vgg16, vgg19 \(up to relu3_1\), paper, strided$"
+        ModelError, match=r"last.ckpt: its encoder is none of vgg11, vgg13, vgg16, vgg19 \(up to relu3_1\), paper, strided, strided_4096$"
     ):
         probe.encoder(str(tmp_path / "last.ckpt"))
     monkeypatch.setattr("sys.argv", ["probe", "songs", "instruments", "mine=vgg-run/last.ckpt"])
