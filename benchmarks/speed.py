@@ -76,7 +76,7 @@ def peak_share(precision: str) -> tuple[float, float, float]:
         flops = counter.get_total_flops()
         spent = best_seconds(lambda: network(magnitude))
         peak = 2 * 2048**3 / best_seconds(lambda: matrix @ matrix)
-    return flops / spent / 1e9, peak / 1e9, flops / 1e9 / (608 * 1024 / RATE)
+    return flops / spent / 1e9, peak / 1e9, flops / 1e9 / (608 * ours.front_end.config.hop_length / RATE)
 
 
 def training(recipe: str, precision: str) -> float:

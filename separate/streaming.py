@@ -17,7 +17,7 @@ from separate.models.mmdensenet import MMDenseNet
 from separate.wiener import wiener
 
 TAIL = 64  # frames: a signal is followed by silence up to a multiple, as every new number of frames costs oneDNN 3 MB that it keeps
-WIENER_REACH = 64  # frames on either side, 1.5 s at 44.1 kHz: what a covariance is taken over
+WIENER_REACH = 64  # frames on either side: what a covariance is taken over, 3 s with a hop of 2048 samples
 
 
 class StreamingNetwork:

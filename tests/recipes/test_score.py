@@ -308,4 +308,4 @@ def test_memory_does_not_grow_with_the_song(here: None, tmp_path: Path, model: P
     (tmp_path / "out").mkdir()
     peak(10)
     short = peak(40)
-    assert peak(400) < short + 40_000  # kB; a single stereo wave of it is 25 MB in float32, and there are six
+    assert peak(400) < short + 80_000  # kB; a single stereo wave of it is 25 MB in float32, and there are six, 154 MB
