@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 import torch
@@ -146,19 +146,22 @@ PRESETS: dict[str, MMDenseNetConfig] = {
         compression=0.5,
         output="mask",
     ),
-    # The same rows and maps for n_fft 4096 and hop 2048: half the frames, hence half the work.
-    "strided_4096": MMDenseNetConfig(
-        bands=(
-            PathConfig(0, 512, 48, (16, 3), _pyramid(32, 48, 64, 80), stem_stride=8),
-            PathConfig(512, 2049, 32, (16, 3), _pyramid(16, 24, 32, 48), stem_stride=8),
-        ),
-        full=PathConfig(0, 2049, 32, (16, 3), _pyramid(16, 24, 32, 48), stem_stride=8),
-        merge_channels=32,
-        final=(32, 2),
-        compression=0.5,
-        output="mask",
-    ),
 }
+
+
+def lengthened(config: MMDenseNetConfig) -> MMDenseNetConfig:
+    """For a window twice as long: the same rows and maps, each row of twice as many bins. With twice the hop it is half the work."""
+    bins = 2 * config.bins - 1  # 0 and the highest frequency belong to both
+
+    def path(old: PathConfig) -> PathConfig:
+        height, frames = old.stem_kernel
+        stop = bins if old.stop == config.bins else 2 * old.stop
+        return replace(old, start=2 * old.start, stop=stop, stem_kernel=(2 * height, frames), stem_stride=2 * old.stem_stride)
+
+    return replace(config, bands=tuple(path(band) for band in config.bands), full=path(config.full))
+
+
+PRESETS["strided_4096"] = lengthened(PRESETS["strided"])
 
 
 class ConvNorm(nn.Sequential):
