@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def train(recipe: Path, setting: dict[str, Any], seed: int, songs: Path, run: Pa
     export_run(checkpoint, next(run.rglob("config.yaml")), notes, run / "model")
 
 
-def score(songs: Path, run: Path) -> Rows:
+def score(songs: Path, run: Path, jobs: int) -> Rows:
     """A run's scores on the validation songs."""
     command = [
         sys.executable,
@@ -63,7 +64,7 @@ def score(songs: Path, run: Path) -> Rows:
         "--model",
         run / "model",
         "--jobs",
-        "2",
+        jobs,
     ]
     subprocess.run(list(map(str, command)), check=True)
     with (run / "scores" / "scores.csv").open() as file:
@@ -106,6 +107,7 @@ def main(arguments: list[str] | None = None) -> None:
     for name in ("recipe", "songs", "out"):
         parser.add_argument(name, type=Path)
     parser.add_argument("values", nargs="*", metavar="NAME=VALUE", help="fill {NAME} in comparison.yaml")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
     options, rest = parser.parse_known_args(arguments)
     text = (options.recipe / "comparison.yaml").read_text()
     for value in options.values:
@@ -117,13 +119,18 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error(f"comparison.yaml asks for {missing[1]}=VALUE")
     settings = yaml.safe_load(text)
     runs = [(name, seed) for name in settings for seed in settings[name]["seeds"]]
-    scores, seconds = {}, {}
-    for name, seed in runs:
+
+    def train_and_score(name: str, seed: int) -> Rows:
         run = options.out / f"{name}-{seed}"
         train(options.recipe, settings[name], seed, options.songs, run, rest)
-        scores[name, seed] = score(options.songs, run)
-        seconds[name, seed] = float((run / "seconds").read_text())
-        (options.out / "table.md").write_text(table(scores, seconds))
+        return score(options.songs, run, jobs=max(1, 2 // options.jobs))
+
+    scores, seconds = {}, {}
+    with ThreadPoolExecutor(options.jobs) as pool:
+        for (name, seed), rows in zip(runs, pool.map(lambda run: train_and_score(*run), runs), strict=True):
+            scores[name, seed] = rows
+            seconds[name, seed] = float((options.out / f"{name}-{seed}" / "seconds").read_text())
+            (options.out / "table.md").write_text(table(scores, seconds))
     print(table(scores, seconds))
 
 

@@ -21,6 +21,10 @@ from recipes.opencorpus.desk import compress, room, saturate, shelve_and_peak
 
 log = logging.getLogger(__name__)
 SOUND_FONT = Path("/usr/share/sounds/sf2/FluidR3_GM.sf2")
+SOUND_FONTS = {  # and the packages they come in
+    SOUND_FONT: "fluid-soundfont-gm",
+    Path("/usr/share/sounds/sf3/MuseScore_General_Full.sf3"): "musescore-general-soundfont",
+}
 DRUM_CHANNEL = 9
 BASS = range(32, 40)
 VOICES = {52, 53, 54, 85, 91}  # choirs, "voice oohs", synth voice, voice lead, choir pad (counted from 0)
@@ -34,6 +38,7 @@ FAMILIES = {  # programs that may stand in for each other
     "pad": (48, 49, 50, 51, 88, 89, 90, 94),
     "lead": (80, 81, 84, 87),
 }
+DRUM_EDGES = {22: 42, 26: 46, 58: 43}  # of an electronic kit's pads, outside General MIDI's drum map -> what sounds like them there
 DRUM_KITS = (0, 8, 16, 24, 25, 32, 40)
 MAX_SECONDS = 150
 DRUM_PERFORMANCES = 120
@@ -59,6 +64,8 @@ def split_midi(midi: mido.MidiFile, rng: np.random.Generator) -> dict[str, mido.
             if message.type == "program_change":
                 continue
             owners = ["drums"]
+            if message.type in ("note_on", "note_off"):
+                message = message.copy(note=DRUM_EDGES.get(message.note, message.note))
         else:
             if message.type == "program_change":
                 programs[message.channel] = message.program
@@ -77,15 +84,15 @@ def split_midi(midi: mido.MidiFile, rng: np.random.Generator) -> dict[str, mido.
     return {name: stem for name, stem in stems.items() if any(m.type == "note_on" for m in stem.tracks[0])}
 
 
-def play(midi: mido.MidiFile) -> np.ndarray:
+def play(midi: mido.MidiFile, font: Path = SOUND_FONT) -> np.ndarray:
     """float32 [samples, 2] at 44.1 kHz, at most 150 s, dry (fluidsynth's own room is off)."""
-    if shutil.which("fluidsynth") is None or not SOUND_FONT.exists():
-        raise FileNotFoundError("MIDI needs a player and a sound font: apt-get install fluidsynth fluid-soundfont-gm")
+    if shutil.which("fluidsynth") is None or not font.exists():
+        raise FileNotFoundError(f"MIDI needs a player and a sound font: apt-get install fluidsynth {SOUND_FONTS[font]}")
     with tempfile.TemporaryDirectory() as folder:
         score, audio = Path(folder) / "score.mid", Path(folder) / "audio.wav"
         midi.save(score)
         command = ["fluidsynth", "-ni", "-q", "-g", "0.4", "-R", "0", "-C", "0", "-r", str(RATE), "-T", "wav", "-O", "float"]
-        subprocess.run([*command, "-F", str(audio), str(SOUND_FONT), str(score)], check=True, capture_output=True)
+        subprocess.run([*command, "-F", str(audio), str(font), str(score)], check=True, capture_output=True)
         wave, _ = soundfile.read(audio, dtype="float32", always_2d=True, frames=MAX_SECONDS * RATE)
     return np.asarray(wave)
 

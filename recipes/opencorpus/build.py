@@ -13,6 +13,7 @@ from pathlib import Path
 
 from recipes.opencorpus.bands import build_bands
 from recipes.opencorpus.catalogue import SOURCES
+from recipes.opencorpus.composed import build_composed
 from recipes.opencorpus.recorded import build_recorded
 from recipes.opencorpus.sampled import build_sampled
 from recipes.opencorpus.singing import build_singing
@@ -39,7 +40,7 @@ def main() -> None:
     parser.add_argument("corpus", type=Path, help="folder with everything_is_free/, voices/, groove_midi/, ...")
     parser.add_argument("out", type=Path, help="folder for the songs")
     parser.add_argument("--no-share-alike", action="store_true", help="leave out share-alike and GPL sources")
-    parser.add_argument("--only", choices=("recorded", "singing", "spoken", "bands", "sampled"), help="build one part")
+    parser.add_argument("--only", choices=("recorded", "singing", "spoken", "bands", "sampled", "composed"), help="build one part")
     parser.add_argument("--takes", type=int, default=1, help="renderings of each voice recording")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -61,6 +62,8 @@ def main() -> None:
         build_bands(arguments.corpus, train, arguments.seed)
     if arguments.only in (None, "sampled"):
         build_sampled(arguments.corpus, train, arguments.seed)
+    if arguments.only in (None, "composed"):
+        build_composed(arguments.corpus, train, arguments.seed)
     (arguments.out / "sources.json").write_text(json.dumps(summarise(train), indent=2))
 
 

@@ -45,6 +45,9 @@ _ALL = (
     Source("freedoom_sampled", "BSD-3-Clause", "open",
            "Freedoom contributors; notes by Karoryfer (CC0) and Real Music Media (public domain); FluidR3 GM by Frank Wen (MIT)"),
     Source("groove_sampled", "CC-BY-4.0", "open", "Groove MIDI Dataset by Google LLC; drum kit by Real Music Media (public domain)"),
+    Source("composed", "CC-BY-4.0", "open",
+           "Songs made up by this recipe: drummers of the Groove MIDI Dataset by Google LLC; notes by Karoryfer (CC0) and Real Music Media "
+           "(public domain); FluidR3 GM by Frank Wen and MuseScore_General by S. Christian Collins (MIT); the singing voices below"),
     _voice("yuki", "public domain", "open", "UTAU-Yuki by kgs233"),
     _voice("kumi_ja", "own terms: free with credit", "open",
            '"Hitsuboku Kumi" by Cubialpha, https://cubialpha.wixsite.com/koomstar (edited)'),

@@ -20,7 +20,7 @@ import soundfile
 import soxr
 
 from recipes.opencorpus.catalogue import RATE, SOURCES, write_song
-from recipes.opencorpus.singing import render_voice
+from recipes.opencorpus.singing import any_melody, render_voice, vocoded
 
 log = logging.getLogger(__name__)
 ASTERISK = Path("/usr/share/asterisk/sounds")
@@ -104,6 +104,7 @@ def build_spoken(out: Path, seed: int) -> None:
             folder = out / f"voices_{name}" / f"{speaker}_{number:02d}"
             if clips is None or folder.exists():
                 continue
-            track = render_voice(clips, seed * 1_000_003 + 7919 * number + len(speaker) * 31 + ord(speaker[0]), SHIFT, EDGE)
-            write_song(folder, {"vocals": track}, SOURCES[f"voices_{name}"])
-            log.info("%s %s: %.1f min", name, folder.name, len(track) / RATE / 60)
+            melody = any_melody(np.random.default_rng(seed * 1_000_003 + 7919 * number + len(speaker) * 31 + ord(speaker[0])))
+            sung = render_voice(clips, melody, vocoded(melody, EDGE), SHIFT)
+            write_song(folder, {"vocals": sung}, SOURCES[f"voices_{name}"])
+            log.info("%s %s: %.1f min", name, folder.name, len(sung) / RATE / 60)
