@@ -96,7 +96,8 @@ def render_other(song: Song, machine: bool, corpus: Path, rng: np.random.Generat
             wave = play(to_midi(score, 0, program), any_font(rng))
         dull = butter(1, np.exp(rng.uniform(np.log(1500), np.log(16000))), fs=RATE, output="sos")
         wave = sosfilt(dull, wave[: len(out)], axis=0)
-        wave = wave * decibels(-level(wave.astype(np.float32)) + rng.normal(-20, 4))
+        side = rng.uniform(0.2, 0.8)
+        wave = wave * np.sqrt([2 - 2 * side, 2 * side]) * decibels(-level(wave.astype(np.float32)) + rng.normal(-20, 4))
         out[: len(wave)] += wave
     return out
 

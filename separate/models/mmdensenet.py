@@ -211,9 +211,17 @@ class DenseBlock(nn.Module):
             x = _join(x, layer(x))
         return cast(Tensor, last(x))
 
+    def needs(self, first: int, last: int, cells: int) -> tuple[int, int]:
+        """Those of so many cells, from an even number to an even number, that the output in [first, last) depends on."""
+        reach = len(self.layers)
+        return max(0, (first - reach) // 2 * 2), min(cells, -(-(last + reach) // 2) * 2)
+
 
 class MultiScaleDenseNet(nn.Module):
-    """One path: [batch, channels, stop - start, frames] -> [batch, merge, ceil(bins / join_stride), frames]."""
+    """One path: [batch, channels, stop - start, frames] -> [batch, merge, ceil(bins / join_stride), frames [first, last)].
+
+    On the way up, each scale is computed only where that depends on it.
+    """
 
     def __init__(self, config: PathConfig, channels: int, merge_channels: int, join_stride: int) -> None:
         super().__init__()
@@ -238,11 +246,20 @@ class MultiScaleDenseNet(nn.Module):
         ratio = stride // join_stride
         self.merge = ConvNorm(nn.ConvTranspose2d(maps, merge_channels, (ratio, 1), (ratio, 1), bias=False))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, first: int, last: int) -> Tensor:
         x, skips = self.encode(x)
-        for lift, block, skip in zip(self.lift, self.up, reversed(skips), strict=True):
-            x = block(_join(lift(x), skip))
-        return cast(Tensor, self.merge(x)[..., : self.rows, :])
+        spans: list[tuple[int, int]] = []  # what is needed of each scale, finest first
+        start, stop = first, last
+        for block, skip in zip(reversed(self.up), skips, strict=True):
+            start, stop = cast(DenseBlock, block).needs(start, stop, skip.shape[-1])
+            spans.append((start, stop))
+            start, stop = start // 2, stop // 2
+        begin = 0  # frame that x starts with
+        for lift, block, skip, (start, stop) in zip(self.lift, self.up, reversed(skips), reversed(spans), strict=True):
+            lifted = lift(x[..., start // 2 - begin : stop // 2 - begin])
+            x = block(_join(lifted, skip[..., start:stop]))
+            begin = start
+        return cast(Tensor, self.merge(x[..., first - begin : last - begin])[..., : self.rows, :])
 
     def encode(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """(bottleneck's maps, what each scale hands over on the way down, finest first)."""
@@ -288,9 +305,11 @@ class MMDenseNet(nn.Module):
 
     def forward(self, magnitude: Tensor, stems: Sequence[int] | None = None, within: slice = slice(None)) -> Tensor:
         batch, channels, bins, frames = magnitude.shape
-        *bands, full = (net(x) for net, x in self._inputs(magnitude))
+        wanted = range(frames)[within]
+        first, last = self.final.needs(wanted.start, wanted.stop, frames + -frames % self.config.stride)
+        *bands, full = (net(x, first, last) for net, x in self._inputs(magnitude))
         joined = _join(torch.cat(bands, dim=2), full)
-        out = self._heads(self.final(joined)[..., :frames][..., within], stems)[..., :bins, :]
+        out = self._heads(self.final(joined)[..., wanted.start - first : wanted.stop - first], stems)[..., :bins, :]
         out = out.to(torch.float32, memory_format=torch.contiguous_format)  # in the order that all that follows is fast in
         out = out.reshape(batch, -1, channels, bins, out.shape[-1])
         if self.config.output == "mask":
