@@ -31,7 +31,7 @@ def test_settings_are_trained_scored_and_compared(tmp_path: Path) -> None:
     settings = yaml.safe_load((recipe / "comparison.yaml").read_text())
     two = {name: {**settings[name], "seeds": [0]} for name in ("l2", "feature")}
     shrink(recipe, tmp_path / "recipe", two)
-    main([str(tmp_path / "recipe"), str(tmp_path / "songs"), str(tmp_path / "out"), "vgg=random"])
+    main([str(tmp_path / "recipe"), str(tmp_path / "songs"), str(tmp_path / "out"), "vgg=random", "--jobs", "2"])
     table = (tmp_path / "out" / "table.md").read_text()
     for setting in two:
         assert f"| song3 | vocals | {setting} |" in table

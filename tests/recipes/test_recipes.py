@@ -64,6 +64,27 @@ def test_open_corpus_recipes_run_to_the_end(tmp_path: Path, overlays: list[str],
     two_steps([RECIPES.parent / "opencorpus" / name for name in ("vocals.yaml", *overlays)], options, tmp_path)
 
 
+@pytest.mark.parametrize("name", yaml.safe_load((RECIPES.parent / "variants" / "comparison.yaml").read_text()))
+def test_variants_are_networks_of_under_two_million_parameters(tmp_path: Path, name: str) -> None:
+    """Each as it stands, one step long."""
+    for split, seed in (("train", 1), ("valid", 2)):
+        made_up_song(tmp_path / "songs" / split / "album" / f"song{seed}", 3.0, seed=seed)
+    folder = RECIPES.parent / "variants"
+    setting = yaml.safe_load((folder / "comparison.yaml").read_text())[name]
+    options = {**setting["options"], "trainer.max_steps": 1, "data.init_args.root": tmp_path / "songs", "data.init_args.workers": 0}
+    options |= {"data.init_args.batch_size": 1, "trainer.default_root_dir": tmp_path, "trainer.precision": "32-true"}
+    arguments = [part for file in ("base.yaml", *setting["configs"]) for part in ("--config", str(folder / file))]
+    arguments += [part for option, value in options.items() for part in (f"--{option}", str(value))]
+    main(["fit", *arguments, "--trainer.enable_progress_bar", "false", "--trainer.accelerator", "cpu"])
+    (checkpoint,) = tmp_path.rglob("last.ckpt")
+    trained = [
+        value
+        for name, value in torch.load(checkpoint, weights_only=True)["state_dict"].items()
+        if not name.endswith(("input_mean", "input_scale"))
+    ]
+    assert sum(tensor.numel() for tensor in trained) < 2e6
+
+
 def two_steps(configs: list[Path], options: list[str], folder: Path) -> None:
     """Train as the recipe says, but with a tiny network on the CPU, and look at what comes out."""
     small = {
