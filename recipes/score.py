@@ -13,8 +13,8 @@ import argparse
 import csv
 import json
 import os
+import shutil
 import sys
-import tempfile
 from collections import defaultdict
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
@@ -103,10 +103,15 @@ def score_song(folder: Path, out: Path, made: Path | None, model: str | None, pr
             if stored["fingerprint"] == fingerprint:
                 return stored
         truth = references(song)
-        with tempfile.TemporaryDirectory(dir=out) as place:
+        place = out / "separated" / song.name
+        shutil.rmtree(place, ignore_errors=True)  # what a process left that was killed
+        try:
             if separator:
-                files = separate_song(separator, song, shared_stems(song.name, truth, separator.offers), Path(place))
+                place.mkdir(parents=True)
+                files = separate_song(separator, song, shared_stems(song.name, truth, separator.offers), place)
             scores = score_track(song.name, truth, estimates(files, song), song.samples, song.rate)
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
     except (AudioError, soundfile.SoundFileError, OSError) as error:
         for path in (done, for_museval):
             path.unlink(missing_ok=True)

@@ -310,7 +310,8 @@ class MMDenseNet(nn.Module):
         *bands, full = (net(x, first, last) for net, x in self._inputs(magnitude))
         joined = _join(torch.cat(bands, dim=2), full)
         out = self._heads(self.final(joined)[..., wanted.start - first : wanted.stop - first], stems)[..., :bins, :]
-        out = out.to(torch.float32, memory_format=torch.contiguous_format)  # in the order that all that follows is fast in
+        # In the order of the spectrum's memory, a frame after another, in which all that follows is fast.
+        out = out.transpose(-1, -2).to(torch.float32, memory_format=torch.contiguous_format).transpose(-1, -2)
         out = out.reshape(batch, -1, channels, bins, out.shape[-1])
         if self.config.output == "mask":
             return torch.sigmoid(out) * magnitude[:, None, ..., within]

@@ -30,6 +30,14 @@ def layer_names(features: nn.Sequential) -> list[str]:
     return names
 
 
+def layer_place(name: str, features: nn.Sequential, layer: str) -> int:
+    """Number of a layer in torchvision's `features` of the network `name`. Raises ValueError if it has none of that name."""
+    names = layer_names(features)
+    if layer not in names:
+        raise ValueError(f"{name} has no layer {layer!r}; it has {', '.join(names)}")
+    return names.index(layer)
+
+
 def convolutions(name: str) -> nn.Sequential:
     """torchvision's `features` with random weights (He et al. 2015, as there); the classifier's 120 M parameters are never made."""
     with torch.device("meta"):
@@ -59,19 +67,16 @@ class VGGFeatures(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             features = convolutions(name)
-        names = layer_names(features)
-        if unknown := [tap for tap in taps if tap not in names]:
-            raise ValueError(f"{name} has no layer {unknown[0]!r}; it has {', '.join(names)}")
         if not taps:
             raise ValueError("at least one tap")
-        last = max(names.index(tap) for tap in taps)
         self.taps = tuple(taps)
-        self.places = [names.index(tap) for tap in taps]
+        self.places = [layer_place(name, features, tap) for tap in taps]
+        last = max(self.places)
         self.layers = nn.Sequential(*(nn.ReLU() if isinstance(layer, nn.ReLU) else layer for layer in features[: last + 1]))
         if weights is not None:
             needed = self.layers.state_dict()
             if missing := [key for key in needed if key not in weights]:
-                raise ValueError(f"the weights lack {missing[0]}, which {names[int(missing[0].split('.')[0])]} needs")
+                raise ValueError(f"the weights lack {missing[0]}, which {layer_names(features)[int(missing[0].split('.')[0])]} needs")
             self.layers.load_state_dict({key: weights[key].float() for key in needed})
         self.requires_grad_(False)
         self.eval()

@@ -24,7 +24,7 @@ from separate.losses.feature import PictureConfig, picture
 from separate.losses.relic import RelicTerms, TargetNetwork, momentum, relic
 from separate.models.mmdensenet import PRESETS, MMDenseNet
 from separate.models.projector import Projector
-from separate.models.vgg import NAMES, convolutions, layer_names
+from separate.models.vgg import NAMES, convolutions, layer_place
 
 STATISTICS_EXAMPLES = 64
 
@@ -38,7 +38,7 @@ class VGGEncoder(nn.Module):
     def __init__(self, name: str = "vgg19", last: str = "relu3_1", picture: PictureConfig | None = None) -> None:
         super().__init__()
         features = convolutions(name)
-        self.features = features[: layer_names(features).index(last) + 1]
+        self.features = features[: layer_place(name, features, last) + 1]
         self.picture = picture or PictureConfig(top=0.5, pool=(2, 2))
         self.size = 2 * [layer for layer in self.features if isinstance(layer, nn.Conv2d)][-1].out_channels
 

@@ -194,6 +194,15 @@ def test_songs_that_cannot_be_scored_are_named_and_the_others_go_on(here: None, 
     assert "absent: no scores" in out
 
 
+def test_what_a_killed_process_left_is_cleared_away(here: None, model: Path, tmp_path: Path) -> None:
+    made_up_song(tmp_path / "songs" / "one", 1.0)
+    left = tmp_path / "out" / "separated" / "one" / "vocals.wav"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half a song")
+    assert run(tmp_path, "--model", str(model)) == 0
+    assert not left.parent.exists()
+
+
 def test_a_process_that_dies_costs_only_the_song_that_kills_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(score, "score_song", mortal_score_song)
     monkeypatch.setenv("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
