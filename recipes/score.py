@@ -16,10 +16,10 @@ import os
 import shutil
 import sys
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -50,7 +50,8 @@ def song_folders(root: Path, out: Path) -> list[Path]:
         return [next(iter(song.files.values())).parent for song in decode_songs(root, "test", out / "decoded")]
     if (root / "train").is_dir() and (root / "test").is_dir():  # musdb18-HQ
         root = root / "test"
-    folders = sorted({path.parent for path in root.rglob("*") if path.stem in STEMS and path.is_file()})
+    found = {path.parent for path in root.rglob("*") if path.stem in STEMS and path.is_file()}
+    folders = sorted(folder for folder in found if not any(part.startswith(".") for part in folder.relative_to(root).parts))
     if not folders:
         raise AudioError(f"{root}: no folder in it holds files named like {', '.join(STEMS)}")
     if len({folder.name for folder in folders}) != len(folders):
@@ -84,6 +85,17 @@ def separate_song(separator: Separator, song: Song, stems: list[str], folder: Pa
     return paths
 
 
+@contextmanager
+def fresh_folder(place: Path) -> Iterator[Path]:
+    """An empty folder for a while, also where a process that was killed left one."""
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    try:
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
 def score_song(folder: Path, out: Path, made: Path | None, model: str | None, precision: str) -> dict[str, Any]:
     """What is stored of a song that was scored as it is now, else its new scores, stored; runs in a process of its own.
 
@@ -103,15 +115,10 @@ def score_song(folder: Path, out: Path, made: Path | None, model: str | None, pr
             if stored["fingerprint"] == fingerprint:
                 return stored
         truth = references(song)
-        place = out / "separated" / song.name
-        shutil.rmtree(place, ignore_errors=True)  # what a process left that was killed
-        try:
+        with fresh_folder(out / ".unfinished" / song.name) as place:
             if separator:
-                place.mkdir(parents=True)
                 files = separate_song(separator, song, shared_stems(song.name, truth, separator.offers), place)
             scores = score_track(song.name, truth, estimates(files, song), song.samples, song.rate)
-        finally:
-            shutil.rmtree(place, ignore_errors=True)
     except (AudioError, soundfile.SoundFileError, OSError) as error:
         for path in (done, for_museval):
             path.unlink(missing_ok=True)

@@ -99,10 +99,8 @@ def riff(song: Song, bar: int, near: int, tones: Sequence[int], pattern: Rhythm)
 
 
 def line(song: Song, bar: int, near: int, tones: Sequence[int], pattern: Rhythm) -> Strokes:
-    """A bass: roots, every third an octave up where `tones` has more than three."""
-    octave = 12 * (len(tones) > 3)
-    root = song.pitch(song.chords[bar], near)
-    return [(start, 0.9 * length, root + octave * (i % 3 == 2)) for i, (start, length) in enumerate(pattern)]
+    """One note after another, let go before the next."""
+    return [(start, 0.9 * length, pitch) for start, length, pitch in broken(song, bar, near, tones, pattern)]
 
 
 def perform(song: Song, figure: Figure, near: int, tones: Sequence[int], density: float, rng: np.random.Generator) -> list[Note]:
@@ -125,12 +123,15 @@ def drummers_score(song: Song, performance: Path, rng: np.random.Generator) -> l
     midi = split_midi(mido.MidiFile(performance, clip=True), rng)["drums"]
     score = notes(midi)
     tempo = next((message.tempo for message in midi.tracks[0] if message.type == "set_tempo"), 500_000) / 1e6
-    bars = max(1, int(score[-1].start / (4 * tempo)))  # whole ones
+    bars = max(
+        1, round(max(note.start for note in score) / (4 * tempo))
+    )  # a last stroke is on the next downbeat, or near the end of its bar
     found = []
     for first in range(0, len(song.chords), bars):
         for note in score:
             start = first * song.bar + note.start / tempo * song.beat
-            if note.start < bars * 4 * tempo and start < len(song.chords) * song.bar:
+            # A downbeat struck early belongs to the bar that it begins.
+            if note.start < (bars * 4 - 0.125) * tempo and start < len(song.chords) * song.bar:
                 found.append(Note(start, start + 0.3, note.pitch, note.velocity, 0))
     return found
 

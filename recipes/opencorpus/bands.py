@@ -122,10 +122,15 @@ def render_band(midi_path: Path, seed: int) -> dict[str, np.ndarray]:
     return {name: produce(name, np.pad(wave, ((0, length - len(wave)), (0, 0))), rng) for name, wave in stems.items()}
 
 
-def performances(corpus: Path, seed: int) -> list[Path]:
-    """A seeded choice of the drummers' longer performances (fills and short takes are left out)."""
+def long_performances(corpus: Path) -> list[Path]:
+    """The drummers' longer performances: fills and short takes are left out."""
     files = sorted(path for path in (corpus / "groove_midi").rglob("*.mid") if "_beat_" in path.name)
-    long = [path for path in files if path.stat().st_size > 4000]
+    return [path for path in files if path.stat().st_size > 4000]
+
+
+def performances(corpus: Path, seed: int) -> list[Path]:
+    """A seeded choice of the drummers' longer performances."""
+    long = long_performances(corpus)
     chosen = np.random.default_rng(seed).permutation(len(long))[:DRUM_PERFORMANCES]
     return [long[i] for i in chosen]
 

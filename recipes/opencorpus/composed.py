@@ -1,7 +1,7 @@
 """Songs made up as a whole: chords, bass, drums and a melody sung in the same key and tempo.
 
 `arrangement` says what is played; here it sounds: a drummer from Groove MIDI on a recorded kit or a sound font, or a drum machine; a bass;
-two to four others on synthesizers, sound fonts or recorded guitars; a singer whose phrases begin on beats. Levels are those of a mix.
+two to four others on synthesizers, sound fonts or recorded guitars; a singer, who is cut out of some bars. Levels are those of a mix.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from pathlib import Path
 
 import mido
 import numpy as np
+from scipy.ndimage import uniform_filter1d
 from scipy.signal import butter, sosfilt
 
 from recipes.opencorpus.arrangement import Song, any_song, broken, drummers_score, hold, line, perform, programmed_score, riff, strum
-from recipes.opencorpus.bands import BASS, DRUM_CHANNEL, DRUM_KITS, FAMILIES, SOUND_FONTS, play, produce
+from recipes.opencorpus.bands import BASS, DRUM_CHANNEL, DRUM_KITS, FAMILIES, SOUND_FONTS, long_performances, play, produce
 from recipes.opencorpus.catalogue import RATE, SOURCES, read_audio, write_song
 from recipes.opencorpus.desk import saturate
 from recipes.opencorpus.melody import SCALES, Melody
@@ -33,11 +34,13 @@ LEVELS = {"drums": (-20.0, 2.5), "bass": (-21.0, 2.5), "other": (-19.0, 3.0), "v
 
 
 def to_midi(score: Sequence[Note], channel: int, program: int) -> mido.MidiFile:
-    """A score for a sound font, a thousand ticks a second."""
+    """A score for a sound font, a thousand ticks a second; a note ends where the next of its pitch begins, or its end would end that."""
     track = mido.MidiTrack([mido.MetaMessage("set_tempo", tempo=1_000_000)])
     track.append(mido.Message("program_change", channel=channel, program=program))
-    events = [(note.start, "note_on", note) for note in score] + [(note.stop, "note_off", note) for note in score]
-    now = 0
+    events, follower, now = [], dict[int, float](), 0
+    for note in sorted(score, key=lambda note: -note.start):
+        events += [(note.start, "note_on", note), (min(note.stop, follower.get(note.pitch, note.stop)), "note_off", note)]
+        follower[note.pitch] = note.start
     for time, kind, note in sorted(events, key=lambda event: (event[0], event[1])):
         tick = round(time * 1000)
         track.append(mido.Message(kind, channel=channel, note=note.pitch, velocity=note.velocity, time=tick - now))
@@ -63,7 +66,7 @@ def any_font(rng: np.random.Generator) -> Path:
 def render_bass(song: Song, machine: bool, corpus: Path, rng: np.random.Generator) -> np.ndarray:
     """[samples, 2] of the bass."""
     program = int(rng.choice(BASS))
-    score = perform(song, line, int(rng.integers(26, 34)), range(int(rng.integers(3, 5))), rng.uniform(0.1, 0.5), rng)
+    score = perform(song, line, int(rng.integers(26, 34)), ((0,), (0, 0, 7))[rng.integers(2)], rng.uniform(0.1, 0.5), rng)
     if machine or rng.random() < 0.2:
         return play_patch(score, any_patch(rng, low=True), 0, rng)
     if rng.random() < 0.6:
@@ -82,8 +85,6 @@ def render_other(song: Song, machine: bool, corpus: Path, rng: np.random.Generat
         near = int(rng.choice([45, 52, 57, 64])) + (12 if figure in (broken, riff) and rng.random() < 0.4 else 0)
         score = perform(song, figure, near, tones, rng.uniform(0.15, 0.6), rng)
         kind = rng.random()
-        if not score:
-            continue
         if kind < (0.75 if machine else 0.2):
             wave = play_patch(score, any_patch(rng), rng.uniform(0, 1), rng)
         elif kind < 0.6 and figure is not hold:
@@ -122,8 +123,7 @@ def render_vocals(song: Song, corpus: Path, rng: np.random.Generator) -> np.ndar
     singer = vocoded(melody) if voice in NARROW or rng.random() < 0.3 else spliced(melody)
     sung = render_voice(parts, melody, singer, seconds=seconds)[: int(seconds * RATE)]
     gate = np.repeat(song.sung, int(song.bar * RATE)).astype(np.float32)[: len(sung)]
-    fade = np.ones(int(0.05 * RATE)) / int(0.05 * RATE)
-    return np.asarray(sung[: len(gate)] * np.convolve(gate, fade, mode="same")[:, None])
+    return np.asarray(sung[: len(gate)] * uniform_filter1d(gate, RATE // 20)[:, None])
 
 
 def render_song(corpus: Path, performances: Sequence[Path], seed: int) -> dict[str, np.ndarray]:
@@ -150,7 +150,7 @@ def render_song(corpus: Path, performances: Sequence[Path], seed: int) -> dict[s
 
 def build_composed(corpus: Path, out: Path, seed: int) -> None:
     """Compose and render SONGS songs into `out`; songs that exist are kept."""
-    performances = sorted((corpus / "groove_midi").rglob("*_beat_4-4.mid"))
+    performances = [path for path in long_performances(corpus) if path.stem.endswith("_4-4")]
     if not performances:
         raise FileNotFoundError(f"no performances in 4/4 under {corpus / 'groove_midi'}")
     for number in range(SONGS):

@@ -212,7 +212,7 @@ def _produce(wave: np.ndarray, beat: float, rng: np.random.Generator) -> np.ndar
 
 
 def build_singing(corpus: Path, out: Path, voices: Sequence[str], takes: int, seed: int) -> None:
-    """Render every recording of the named voices `takes` times, vocoded and spliced, into `out`; songs that exist are kept."""
+    """Render every recording of the named voices `takes` times, vocoded and (not NARROW ones) spliced; songs that exist are kept."""
     parts = {voice: sorted((corpus / "voices" / voice).glob("*.ogg")) for voice in voices}
     if missing := [voice for voice, files in parts.items() if not files]:
         raise FileNotFoundError(f"no recordings of {', '.join(missing)} under {corpus / 'voices'}")

@@ -1,4 +1,4 @@
-"""A small synthesizer and a drum machine, since much of today's music has no other instruments. All sounds are mono, [samples], peak 1."""
+"""A small synthesizer and a drum machine, since much of today's music has no other instruments."""
 
 from __future__ import annotations
 
@@ -88,15 +88,12 @@ def play_patch(score: Sequence[Note], patch: Patch, width: float, rng: np.random
 
     if width == 0:
         return strike(score, sound, lambda _: 0.5, patch.release)
-    left, right = (
-        strike(score, sound, lambda _: 0.5 - width / 2, patch.release),
-        strike(score, sound, lambda _: 0.5 + width / 2, patch.release),
-    )
-    return np.asarray(left + right)
+    left = strike(score, sound, lambda _: 0.5 - width / 2, patch.release)
+    return np.asarray(left + strike(score, sound, lambda _: 0.5 + width / 2, patch.release))
 
 
 def drum_machine(rng: np.random.Generator) -> dict[int, list[np.ndarray]]:
-    """One sound a piece, by General MIDI's drum numbers, made of sines and noise."""
+    """One sound a piece, [samples] of peak 1, by General MIDI's drum numbers, made of sines and noise."""
 
     def time(seconds: float) -> np.ndarray:
         return np.arange(int(seconds * RATE)) / RATE

@@ -72,6 +72,9 @@ class RandomMixes(Dataset[torch.Tensor]):
         self.pools["backing"] = _by_source([s for s in songs if set(s.files) & set(backings) - {"drums"}])
         if missing := [target for target in targets if not self.pools.get(target)]:
             raise ValueError(f"no song has a stem named {', '.join(missing)}")
+        self.pools = {
+            pool: {name: group for name, group in sources.items() if self._weight(name, pool)} for pool, sources in self.pools.items()
+        }
 
     def __len__(self) -> int:
         return self.count
@@ -152,10 +155,14 @@ class RandomMixes(Dataset[torch.Tensor]):
         low, high = np.log(self.config.speed_range)
         return float(np.exp(rng.uniform(low, high)))
 
+    def _weight(self, source: str, pool: str) -> float:
+        weights = self.config.source_weights
+        return weights.get(f"{source}/{pool}", weights.get(source, 1.0))
+
     def _draw(self, pool: str, rng: np.random.Generator) -> Song:
-        sources, weights = self.pools[pool], self.config.source_weights
+        sources = self.pools[pool]
         names = list(sources)
-        shares = np.array([weights.get(f"{name}/{pool}", weights.get(name, 1.0)) for name in names])
+        shares = np.array([self._weight(name, pool) for name in names])
         songs = sources[names[rng.choice(len(names), p=shares / shares.sum())]]
         return songs[rng.integers(len(songs))]
 

@@ -60,6 +60,12 @@ def test_source_weights_choose_sources(songs: list[Song]) -> None:
     assert {mixes._draw("drums", rng).source for _ in range(50)} == {"album", "bands"}
 
 
+def test_where_all_whole_songs_weigh_nothing_stems_are_mixed(songs: list[Song]) -> None:
+    config = MixConfig(song_share=1.0, no_vocals_share=0, source_weights={"album/song": 0})
+    for example in RandomMixes(songs, ["vocals"], 2000, 5, 0, config):
+        assert example.isfinite().all()
+
+
 def test_stems_of_finished_music_are_marked_as_unknown_where_they_are_targets(songs: list[Song]) -> None:
     config = MixConfig(song_share=0, backing_share=1, no_vocals_share=0, source_weights={"album": 0, "bands": 0})
     for example in RandomMixes(songs, ["vocals", "drums", "bass"], 20000, 5, 0, config):

@@ -196,10 +196,10 @@ def test_songs_that_cannot_be_scored_are_named_and_the_others_go_on(here: None, 
 
 def test_what_a_killed_process_left_is_cleared_away(here: None, model: Path, tmp_path: Path) -> None:
     made_up_song(tmp_path / "songs" / "one", 1.0)
-    left = tmp_path / "out" / "separated" / "one" / "vocals.wav"
+    left = tmp_path / "songs" / ".unfinished" / "one" / "vocals.wav"  # scores that go where the songs are
     left.parent.mkdir(parents=True)
     left.write_bytes(b"half a song")
-    assert run(tmp_path, "--model", str(model)) == 0
+    assert score.main([str(tmp_path / "songs"), str(tmp_path / "songs"), "--model", str(model)]) == 0
     assert not left.parent.exists()
 
 
