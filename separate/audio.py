@@ -218,4 +218,4 @@ class Resampler:
 
     def push(self, block: Block, last: bool = False) -> Block:
         """What is ready after one more block."""
-        return block if self._stream is None else np.asarray(self._stream.resample_chunk(block, last=last))
+        return block if self._stream is None else np.asarray(self._stream.resample_chunk(np.ascontiguousarray(block), last=last))

@@ -145,7 +145,7 @@ class _Pipe:
         self.received += block.shape[-1]
         self.mixture = torch.cat((self.mixture, block), dim=-1)
         wave = block.expand(self.inner, -1) if self.inner >= self.channels else block.mean(0, keepdim=True)
-        inner = self.down.push(np.ascontiguousarray(wave.T.numpy()))
+        inner = self.down.push(wave.T.numpy())
         return self._deliver(self._upward(self.network.push(_tensor(inner))))
 
     def finish(self) -> Stems:
@@ -160,8 +160,7 @@ class _Pipe:
 
     def _upward(self, estimates: Tensor, last: bool = False) -> Tensor:
         """[stems, inner, m] at the model's rate -> [stems, inner, n] at the mixture's."""
-        flat = np.ascontiguousarray(estimates.flatten(0, 1).T.cpu().numpy())
-        out = _tensor(self.up.push(flat, last))
+        out = _tensor(self.up.push(estimates.flatten(0, 1).T.cpu().numpy(), last))
         return out.reshape(len(self.names), self.inner, -1)[..., : self.received - self.sent]
 
     def _deliver(self, estimates: Tensor) -> Stems:
