@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from recipes.export import write_model
+from recipes.export import notes_of, write_model
 from separate.errors import ModelError
 from separate.pretrained import Card, load, read_card
 
@@ -27,8 +27,7 @@ def average(models: list[Path], out: Path) -> Card:
     states = [network.state_dict() for network in networks]
     floats = [name for name, tensor in states[-1].items() if tensor.is_floating_point()]
     networks[-1].load_state_dict({**states[-1], **{name: torch.stack([state[name] for state in states]).mean(0) for name in floats}})
-    notes = {name: getattr(card, name) for name in ("name", "description", "licence", "sources", "training")}
-    return write_model(networks[-1], card.stems, card.rate, card.front_end, {**notes, "scores": []}, out)
+    return write_model(networks[-1], card.stems, card.rate, card.front_end, notes_of(card), out)
 
 
 def main(arguments: list[str] | None = None) -> None:

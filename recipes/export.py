@@ -52,6 +52,11 @@ def write_model(
     return card
 
 
+def notes_of(card: Card) -> dict[str, object]:
+    """What a model made from another's weights takes over from its card: all that is for people, but no scores."""
+    return {**{name: getattr(card, name) for name in ("name", "description", "licence", "sources", "training")}, "scores": []}
+
+
 def export_run(checkpoint: Path, config: Path, notes: dict[str, object], out: Path) -> Card:
     """As `export`, with network, front-end, targets and rate from the recipe that the checkpoint was trained with."""
     recipe = yaml.safe_load(config.read_text())

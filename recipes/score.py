@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from separate import Separator
 
 SECONDS = 30  # read and separated at a time
+UNFINISHED = ".unfinished"  # folder for stems while they are scored
 
 
 def song_folders(root: Path, out: Path) -> list[Path]:
@@ -115,7 +116,7 @@ def score_song(folder: Path, out: Path, made: Path | None, model: str | None, pr
             if stored["fingerprint"] == fingerprint:
                 return stored
         truth = references(song)
-        with fresh_folder(out / ".unfinished" / song.name) as place:
+        with fresh_folder(out / UNFINISHED / song.name) as place:
             if separator:
                 files = separate_song(separator, song, shared_stems(song.name, truth, separator.offers), place)
             scores = score_track(song.name, truth, estimates(files, song), song.samples, song.rate)
@@ -226,6 +227,8 @@ def main(arguments: list[str] | None = None) -> int:
     except SeparateError as error:
         print(error, file=sys.stderr)
         return 1
+    finally:
+        shutil.rmtree(options.out / UNFINISHED, ignore_errors=True)
     report(rows, options.out)
     if failures:
         print(f"{len(failures)} of {len(folders)} songs could not be scored:", *sorted(failures.values()), sep="\n", file=sys.stderr)

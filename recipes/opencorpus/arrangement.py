@@ -5,6 +5,7 @@ Time is in seconds, except within a bar, where it is in sixteenths.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,9 +124,8 @@ def drummers_score(song: Song, performance: Path, rng: np.random.Generator) -> l
     midi = split_midi(mido.MidiFile(performance, clip=True), rng)["drums"]
     score = notes(midi)
     tempo = next((message.tempo for message in midi.tracks[0] if message.type == "set_tempo"), 500_000) / 1e6
-    bars = max(
-        1, round(max(note.start for note in score) / (4 * tempo))
-    )  # a last stroke is on the next downbeat, or near the end of its bar
+    last = max(note.start for note in score) / (4 * tempo)  # in bars
+    bars = max(1, math.ceil(last - 1 / 16))  # a last stroke is often on the next downbeat
     found = []
     for first in range(0, len(song.chords), bars):
         for note in score:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from recipes.export import write_model
+from recipes.export import notes_of, write_model
 from separate.frontend import FrontEndConfig
 from separate.models.mmdensenet import MMDenseNet, lengthened
 from separate.pretrained import Card, load, read_card
@@ -25,8 +25,7 @@ def lengthen(model: Path, out: Path) -> Card:
     network = MMDenseNet(lengthened(card.network))
     fresh = {"input_mean": network.input_mean, "input_scale": network.input_scale}
     network.load_state_dict({**{name: _stretched(name, tensor) for name, tensor in old.state_dict().items()}, **fresh})
-    notes = {name: getattr(card, name) for name in ("name", "description", "licence", "sources", "training")}
-    return write_model(network, card.stems, card.rate, window, {**notes, "scores": []}, out)
+    return write_model(network, card.stems, card.rate, window, notes_of(card), out)
 
 
 def _stretched(name: str, tensor: Tensor) -> Tensor:

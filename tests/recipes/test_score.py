@@ -200,7 +200,7 @@ def test_what_a_killed_process_left_is_cleared_away(here: None, model: Path, tmp
     left.parent.mkdir(parents=True)
     left.write_bytes(b"half a song")
     assert score.main([str(tmp_path / "songs"), str(tmp_path / "songs"), "--model", str(model)]) == 0
-    assert not left.parent.exists()
+    assert not left.parent.parent.exists()
 
 
 def test_a_process_that_dies_costs_only_the_song_that_kills_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
