@@ -14,10 +14,15 @@ from pathlib import Path
 from recipes.opencorpus.bands import build_bands
 from recipes.opencorpus.catalogue import SOURCES
 from recipes.opencorpus.composed import build_composed
+from recipes.opencorpus.games import build_games
 from recipes.opencorpus.recorded import build_recorded
 from recipes.opencorpus.sampled import build_sampled
 from recipes.opencorpus.singing import build_singing
+from recipes.opencorpus.sinsy import build_sinsy
 from recipes.opencorpus.spoken import SPEAKERS, build_spoken
+from recipes.opencorpus.transposed import build_transposed
+
+PARTS = ("recorded", "games", "transposed", "singing", "spoken", "sinsy", "bands", "sampled", "composed")
 
 
 def summarise(train: Path) -> list[dict[str, object]]:
@@ -40,31 +45,39 @@ def main() -> None:
     parser.add_argument("corpus", type=Path, help="folder with everything_is_free/, voices/, groove_midi/, ...")
     parser.add_argument("out", type=Path, help="folder for the songs")
     parser.add_argument("--no-share-alike", action="store_true", help="leave out share-alike and GPL sources")
-    parser.add_argument("--only", choices=("recorded", "singing", "spoken", "bands", "sampled", "composed"), help="build one part")
+    parser.add_argument("--only", choices=PARTS, help="build one part")
     parser.add_argument("--takes", type=int, default=1, help="renderings of each voice recording")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    train = arguments.out / "train"
-    if arguments.only in (None, "recorded"):
-        build_recorded(arguments.corpus, arguments.out)
-    if arguments.only in (None, "singing"):
-        voices = [
-            name.removeprefix("voices_")
-            for name, source in SOURCES.items()
-            if name.startswith("voices_") and not (arguments.no_share_alike and source.licence_class != "open")
-        ]
-        recorded = [voice for voice in voices if voice not in SPEAKERS]
-        build_singing(arguments.corpus, train, recorded, arguments.takes, arguments.seed)
-    if arguments.only in (None, "spoken"):
-        build_spoken(train, arguments.seed)
-    if arguments.only in (None, "bands"):
-        build_bands(arguments.corpus, train, arguments.seed)
-    if arguments.only in (None, "sampled"):
-        build_sampled(arguments.corpus, train, arguments.seed)
-    if arguments.only in (None, "composed"):
-        build_composed(arguments.corpus, train, arguments.seed)
+    corpus, train, seed = arguments.corpus, arguments.out / "train", arguments.seed
+    for part in [arguments.only] if arguments.only else PARTS:
+        match part:
+            case "recorded":
+                build_recorded(corpus, arguments.out)
+            case "games":
+                build_games(train)
+            case "transposed":
+                build_transposed(corpus, train)
+            case "singing":
+                build_singing(corpus, train, recorded_voices(share_alike=not arguments.no_share_alike), arguments.takes, seed)
+            case "spoken":
+                build_spoken(train, seed)
+            case "sinsy":
+                build_sinsy(train, seed)
+            case "bands":
+                build_bands(corpus, train, seed)
+            case "sampled":
+                build_sampled(corpus, train, seed)
+            case "composed":
+                build_composed(corpus, train, seed)
     (arguments.out / "sources.json").write_text(json.dumps(summarise(train), indent=2))
+
+
+def recorded_voices(share_alike: bool) -> list[str]:
+    """The voices that sing in the corpus; those of programs and announcements are not among them."""
+    voices = [name for name, source in SOURCES.items() if name.startswith("voices_") and (share_alike or source.licence_class == "open")]
+    return [voice for voice in (name.removeprefix("voices_") for name in voices) if voice not in (*SPEAKERS, "sinsy")]
 
 
 if __name__ == "__main__":

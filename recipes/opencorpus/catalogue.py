@@ -37,9 +37,16 @@ def _voice(name: str, licence: str, licence_class: Literal["open", "share-alike"
 
 _ALL = (
     Source("everything_is_free", "CC0-1.0", "open", '"Everything is Free" by Software-Entwicklungskit'),
+    Source("transposed", "CC0-1.0", "open", 'vocals of "Everything is Free" by Software-Entwicklungskit, at other pitches'),
     Source("waivops", "CC-BY-4.0", "open", "WaivOps drum loops by Patchbanks"),
     Source("holizna", "CC0-1.0", "open", "HoliznaCC0"),
     Source("sectoid", "MIT", "open", "Frets on Fire songs by Sectoid (Tommi Inkila)"),
+    Source("games", "CC-BY-3.0, CC-BY-4.0 and CC0-1.0", "open",
+           "music of Naev by Nikola Whallon, Zeropage, Matthew Pablo, Alexandr Zhelanov, Muncheybobo (CC BY 3.0) and Dizzy Crow (CC0); "
+           "of Taisei Project by Tuck Vison (CC BY 4.0); of C-Dogs SDL by ViRiX, Alexandr Zhelanov, Matthew Pablo (CC BY 3.0 and 4.0) and "
+           "Joth (CC0); of Open Surge by Viktor Kraus, Victor Seven, Mateus Reis, Colin Beard (CC BY 3.0) and cynicmusic (CC0); of FreeCol "
+           "by Alexander Zhelanov and Stian Grenborgen (CC BY 4.0); of Blob Wars by Sander van Oirschot, of MiceAmaze by Deceased Superior "
+           "Technician and George Ellinas, of Gigalomania by _ghost and Sindre Froyn (CC BY 3.0)"),
     Source("groove_midi", "CC-BY-4.0", "open", "Groove MIDI Dataset by Google LLC; FluidR3 GM sound font by Frank Wen (MIT)"),
     Source("freedoom_midi", "BSD-3-Clause", "open", "Freedoom contributors; FluidR3 GM sound font by Frank Wen (MIT)"),
     Source("freedoom_sampled", "BSD-3-Clause", "open",
@@ -61,6 +68,7 @@ _ALL = (
     _voice("ivr_ru", "CC-BY-3.0", "open", "Asterisk's Russian sounds, provided by Maxim Topal, http://www.ivrvoice.ru (edited)"),
     _voice("flite", "own terms: free with credit", "open",
            "Flite and its voices slt, rms and awb, Language Technologies Institute, Carnegie Mellon University"),
+    _voice("sinsy", "CC-BY-3.0", "open", "HTS voice NIT SONG070 F001, Nagoya Institute of Technology, sung by Sinsy (HTS Working Group)"),
     _voice("alys", "GPL-3.0", "share-alike", "ALYS-DB-001-JPN"),
     _voice("ibuki", "GPL-2.0", "share-alike", "RyuuseiKang/ibuki"),
     _voice("solfege", "GPL-3.0", "share-alike", "wcgbg/solfege-samples"),

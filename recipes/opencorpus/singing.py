@@ -197,10 +197,11 @@ def render_voice(
         now += pause
     if not pieces:
         raise ValueError("nothing in these recordings has a pitch")
-    return _produce(np.concatenate(pieces), melody.beat, rng)
+    return produce(np.concatenate(pieces), melody.beat, rng)
 
 
-def _produce(wave: np.ndarray, beat: float, rng: np.random.Generator) -> np.ndarray:
+def produce(wave: np.ndarray, beat: float, rng: np.random.Generator) -> np.ndarray:
+    """A sung track as it reaches a mix, [samples, 2] at any level -> float32, peak 0.8: equaliser, compressor, drive, delay, room."""
     wave = wave / max(1e-9, np.percentile(np.abs(wave), 99.9))
     wave = shelve_and_peak(wave, rng, low_cut=rng.uniform(70, 140), peak=(2000, 6000), peak_db=(-3, 6))
     wave = compress(wave, ratio=rng.uniform(2.5, 6), threshold_db=rng.uniform(-24, -14))

@@ -54,7 +54,7 @@ def test_after_a_rest_singing_goes_on_at_a_beat(monkeypatch: pytest.MonkeyPatch)
         def sound(self, performance: Performance, semitones: float = 0.0) -> np.ndarray:
             return np.ones(int(len(performance.f0) * HOP))
 
-    monkeypatch.setattr(singing, "_produce", lambda wave, beat, rng: wave)
+    monkeypatch.setattr(singing, "produce", lambda wave, beat, rng: wave)
     melody = Melody(np.random.default_rng(0), 0, SCALES[0], 0.5, 7.0)
     sounding = singing.render_voice([np.zeros(1)] * 40, melody, lambda wave: Steady())[:, 0] > 0
     starts = np.flatnonzero(sounding[1:] & ~sounding[:-1]) + 1

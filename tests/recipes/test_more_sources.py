@@ -1,0 +1,129 @@
+import shutil
+import sys
+from pathlib import Path
+from xml.etree import ElementTree as xml
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+from scipy.signal import lfilter
+
+from recipes.opencorpus import build, games, sinsy, transposed
+from recipes.opencorpus.singing import any_melody
+from separate.data.stems import find_songs
+from tests.conftest import RATE, sound
+
+needs_rubberband = pytest.mark.skipif(shutil.which("rubberband") is None, reason="rubberband is not installed")
+
+
+def vowel(pitch: float, seconds: float = 2.0) -> NDArray[np.float32]:
+    """[samples, 2]: pulses at a pitch through the resonances of an "a"."""
+    wave = np.diff(np.floor(np.arange(int(seconds * RATE)) * pitch / RATE), prepend=0)
+    for frequency, width in ((700, 80), (1200, 90), (2600, 120), (3500, 150)):
+        radius = np.exp(-np.pi * width / RATE)
+        wave = lfilter([1], [1, -2 * radius * np.cos(2 * np.pi * frequency / RATE), radius**2], wave)
+    return np.repeat((0.5 * wave / np.abs(wave).max()).astype(np.float32)[:, None], 2, axis=1)
+
+
+def pitch_and_resonance(wave: NDArray[np.float32]) -> tuple[float, float]:
+    """Hz: of the autocorrelation's highest peak from 80 to 500 Hz, and the spectrum's centre of gravity from 2 to 3.2 kHz."""
+    power = np.square(np.abs(np.fft.rfft(wave.mean(1)[RATE // 2 : RATE * 3 // 2], 2 * RATE)))
+    lags = np.fft.irfft(power)[RATE // 500 : RATE // 80]
+    frequencies = np.fft.rfftfreq(2 * RATE, 1 / RATE)
+    near = (frequencies > 2000) & (frequencies < 3200)
+    return RATE / (RATE // 500 + int(lags.argmax())), float((frequencies * power)[near].sum() / power[near].sum())
+
+
+@needs_rubberband
+@pytest.mark.parametrize("semitones", transposed.SEMITONES)
+def test_another_singer_has_another_pitch_and_the_resonances_of_the_first(semitones: int) -> None:
+    wave = vowel(180.0)
+    pitch, resonance = pitch_and_resonance(wave)
+    moved = transposed.transpose(wave, semitones)
+    assert moved.shape == wave.shape
+    new_pitch, new_resonance = pitch_and_resonance(moved)
+    assert 12 * np.log2(new_pitch / pitch) == pytest.approx(semitones, abs=0.3)
+    assert 12 * np.log2(new_resonance / resonance) == pytest.approx(0, abs=1.0)
+
+
+@needs_rubberband
+def test_only_training_songs_are_transposed_and_once(tmp_path: Path) -> None:
+    for song in ("lithium", "sodium"):
+        folder = tmp_path / "corpus" / "everything_is_free" / song
+        folder.mkdir(parents=True)
+        soundfile.write(folder / "vocals.ogg", vowel(180.0), RATE)
+    for _ in range(2):
+        transposed.build_transposed(tmp_path / "corpus", tmp_path / "train")
+        songs = find_songs(tmp_path / "train", RATE)
+        assert sorted(song.name for song in songs) == ["lithium+3", "lithium+5", "lithium-3", "lithium-5"]
+
+
+def test_without_rubberband_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="apt-get install rubberband-cli"):
+        transposed.transpose(vowel(180.0), 3)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_music_of_games_becomes_stereo_accompaniments_at_44100_hz(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, packed: bool) -> None:
+    place = tmp_path / ("music.zip" if packed else "music")
+    monkeypatch.setattr(games, "TRACKS", {"naev-data": (place, ("bgm/intro.ogg",))})
+    with pytest.raises(FileNotFoundError, match="apt-get install naev-data"):
+        games.build_games(tmp_path / "train")
+    (tmp_path / "music" / "bgm").mkdir(parents=True)
+    soundfile.write(tmp_path / "music" / "bgm" / "intro.ogg", sound(2)[:, 0], 48000)
+    if packed:
+        shutil.make_archive(str(place.with_suffix("")), "zip", tmp_path / "music")
+    games.build_games(tmp_path / "train")
+    (song,) = find_songs(tmp_path / "train", RATE)
+    wave = song.read("accompaniment", 0, song.samples)
+    assert (song.source, song.name, wave.shape[1]) == ("games", "naev-data_intro", 2)
+    assert song.samples == pytest.approx(2 * RATE * RATE / 48000, abs=1)
+    np.testing.assert_array_equal(wave[:, 0], wave[:, 1])
+    shutil.rmtree(tmp_path / "music")
+    place.unlink(missing_ok=True)
+    games.build_games(tmp_path / "train")  # nothing is missing: the package is no longer needed
+
+
+def test_every_track_of_a_game_has_a_name_of_its_own() -> None:
+    names = [f"{package}_{Path(name).stem}" for package, (_, tracks) in games.TRACKS.items() for name in tracks]
+    assert len(names) == len(set(names)) > 60
+
+
+def test_a_score_fills_its_bars_and_rests_at_both_ends() -> None:
+    melody = any_melody(np.random.default_rng(1))
+    root = xml.fromstring(sinsy.score(melody, 65.0, phrases=20))
+    bars = [
+        [(note.find("rest") is not None, int(note.findtext("duration") or 0)) for note in bar.iter("note")] for bar in root.iter("measure")
+    ]
+    assert all(sum(length for _, length in bar) == sinsy.BAR for bar in bars)
+    assert bars[0] == bars[-1] == [(True, sinsy.BAR)]
+    assert sum(resting for bar in bars[1:-1] for resting, _ in bar) == 20
+    sung = [note for note in root.iter("note") if note.find("rest") is None]
+    assert all(note.findtext("lyric/text") in sinsy.KANA for note in sung)
+    places = [(note.findtext("pitch/step"), note.findtext("pitch/alter"), int(note.findtext("pitch/octave") or 0)) for note in sung]
+    pitches = [12 * (octave + 1) + sinsy.STEPS.index((step or "", int(sharp or 0))) for step, sharp, octave in places]
+    assert 8 < max(pitches) - min(pitches) < 30
+    assert {(pitch - melody.tonic) % 12 for pitch in pitches} <= set(melody.scale)
+
+
+def test_what_the_synthesizer_sings_is_stored_with_its_credit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sinsy, "sung", lambda notes, alpha: vowel(220.0)[:, 0])
+    monkeypatch.setattr(sinsy, "SONGS", 2)
+    sinsy.build_sinsy(tmp_path, seed=0)
+    songs = find_songs(tmp_path, RATE)
+    assert [(song.source, song.name) for song in songs] == [("voices_sinsy", "00"), ("voices_sinsy", "01")]
+    assert np.abs(songs[0].read("vocals", 0, RATE)).max() > 0.1
+    assert "Nagoya" in (tmp_path / "voices_sinsy" / "00" / "song.json").read_text()
+
+
+def test_without_pysinsy_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pysinsy", None)
+    with pytest.raises(ModuleNotFoundError, match="pip install cython pysinsy"):
+        sinsy.sung(b"", 0.55)
+
+
+def test_voices_that_are_not_in_the_corpus_are_not_looked_for_there() -> None:
+    assert build.recorded_voices(share_alike=False) == ["yuki", "kumi_ja", "kumi_zh", "scottpoid", "dorodoro", "iona", "erithacus"]
+    assert set(build.recorded_voices(share_alike=True)) - set(build.recorded_voices(share_alike=False)) == {"alys", "ibuki", "solfege"}
