@@ -2,7 +2,7 @@
 
 Each package's copyright file (Naev's SOUND_LICENSE.yaml) says which tracks those are; what is under the GPL or share-alike licences
 beside them is left alone. So are tracks of which an earlier model took more than a twentieth of the energy for voices throughout
-(Naev's ambient1, ambient3 and sirius1): choirs, made or real, would teach the wrong thing.
+(Naev's ambient1, ambient3 and sirius1; three places in each, measured once): choirs, made or real, would teach the wrong thing.
 """
 
 from __future__ import annotations

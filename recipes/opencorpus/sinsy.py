@@ -23,7 +23,7 @@ VOICE = "htsvoice/nitech_jp_song070_f001.htsvoice"
 SONGS, PHRASES = 14, 30
 BAR = 16  # sixteenths
 CENTRE = (62.0, 69.0)  # MIDI pitch, where the voice was recorded
-ALPHA = (0.53, 0.58)  # warping of frequencies: the voice's own is 0.55, less is a larger throat
+ALPHA = (0.53, 0.58)  # warping of frequencies: the voice's own is 0.55, more is a larger throat
 KANA = (
     *"あいうえおかきくけこさしすせそたちつてとなにぬねのはひふへほまみむめもやゆよらりるれろわんがぎぐげござじずぜぞだでどばびぶべぼぱぴぷぺぽ",
     *("きゃ", "きゅ", "きょ", "しゃ", "しゅ", "しょ", "ちゃ", "ちゅ", "ちょ", "にゃ", "ひょ", "りゅ", "りょ", "じゃ", "じゅ"),
