@@ -17,7 +17,8 @@ import numpy as np
 import soundfile
 
 from recipes.opencorpus.catalogue import RATE, SOURCES, write_song
-from recipes.opencorpus.desk import compress, room, saturate, shelve_and_peak
+from recipes.opencorpus.desk import compress, room, shelve_and_peak
+from separate.augment.effects import saturate
 
 log = logging.getLogger(__name__)
 SOUND_FONT = Path("/usr/share/sounds/sf2/FluidR3_GM.sf2")

@@ -18,11 +18,11 @@ from scipy.signal import butter, sosfilt
 from recipes.opencorpus.arrangement import Song, any_song, broken, drummers_score, hold, line, perform, programmed_score, riff, strum
 from recipes.opencorpus.bands import BASS, DRUM_CHANNEL, DRUM_KITS, FAMILIES, SOUND_FONTS, long_performances, play, produce
 from recipes.opencorpus.catalogue import RATE, SOURCES, read_audio, write_song
-from recipes.opencorpus.desk import saturate
 from recipes.opencorpus.melody import SCALES, Melody
 from recipes.opencorpus.sampled import BASSES, DRUM_KIT, GUITAR_KITS, Note, play_kit, play_notes, read_kit, read_notes
 from recipes.opencorpus.singing import NARROW, render_voice, spliced, split, vocoded
 from recipes.opencorpus.synth import any_patch, drum_machine, play_patch
+from separate.augment.effects import saturate
 from separate.augment.waveform import decibels, level
 
 log = logging.getLogger(__name__)

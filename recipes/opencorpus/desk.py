@@ -1,7 +1,7 @@
 """A small mixing desk: the effects that instruments and voices pass through before a mix.
 
-Non-linear ones (compressor, saturation) belong to a single stem, before mixing. All take and return float [samples, 2]
-at 44.1 kHz.
+The compressor is not linear and belongs to a single stem, before mixing, as do those of `separate.augment.effects`. All take and
+return float [samples, 2] at 44.1 kHz.
 """
 
 from __future__ import annotations
@@ -38,24 +38,6 @@ def compress(wave: np.ndarray, ratio: float, threshold_db: float) -> np.ndarray:
     gain_db = -np.maximum(level_db - threshold_db, 0) * (1 - 1 / ratio)
     gain = np.interp(np.arange(len(wave)), np.arange(count) * hop, 10 ** (gain_db / 20))
     return np.asarray(wave * gain[:, None])
-
-
-def saturate(wave: np.ndarray, drive: float) -> np.ndarray:
-    """tanh curve; `drive` is the slope into it, about 1 is warm and 5 is distorted. The peak stays."""
-    peak = max(1e-9, float(np.abs(wave).max()))
-    return np.asarray(peak * np.tanh(drive * wave / peak) / np.tanh(drive))
-
-
-def echo(wave: np.ndarray, seconds: float, wet_db: float) -> np.ndarray:
-    """Three repeats on alternating sides, each 6 dB below the one before."""
-    out, delay = wave.copy(), int(seconds * RATE)
-    for repeat in (1, 2, 3):
-        shift = repeat * delay
-        if shift >= len(wave):
-            break
-        pan = np.array([1.0, 0.4] if repeat % 2 else [0.4, 1.0])
-        out[shift:] += 10 ** ((wet_db - 6 * (repeat - 1)) / 20) * wave[: len(wave) - shift] * pan
-    return out
 
 
 def room(wave: np.ndarray, rng: np.random.Generator, seconds: float, wet_db: float) -> np.ndarray:

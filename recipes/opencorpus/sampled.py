@@ -19,7 +19,7 @@ import soxr
 
 from recipes.opencorpus.bands import MAX_SECONDS, performances, play, produce, split_midi
 from recipes.opencorpus.catalogue import RATE, SOURCES, read_audio, write_song
-from recipes.opencorpus.desk import saturate
+from separate.augment.effects import saturate
 
 log = logging.getLogger(__name__)
 STEPS = {"c": 0, "db": 1, "d": 2, "eb": 3, "e": 4, "f": 5, "gb": 6, "g": 7, "ab": 8, "a": 9, "bb": 10, "b": 11}

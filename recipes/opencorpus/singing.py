@@ -20,8 +20,9 @@ import soxr
 from scipy.ndimage import uniform_filter1d
 
 from recipes.opencorpus.catalogue import RATE, SOURCES, read_audio, write_song
-from recipes.opencorpus.desk import compress, echo, room, saturate, shelve_and_peak
+from recipes.opencorpus.desk import compress, room, shelve_and_peak
 from recipes.opencorpus.melody import PERIOD, SCALES, Melody, Performance, sing
+from separate.augment.effects import echo, saturate
 
 log = logging.getLogger(__name__)
 HOP = PERIOD * RATE / 1000  # samples a frame
@@ -207,7 +208,7 @@ def produce(wave: np.ndarray, beat: float, rng: np.random.Generator) -> np.ndarr
     wave = compress(wave, ratio=rng.uniform(2.5, 6), threshold_db=rng.uniform(-24, -14))
     wave = saturate(wave, rng.uniform(0.3, 2.0))
     if rng.random() < 0.4:
-        wave = echo(wave, beat * rng.choice([0.5, 0.75, 1]), rng.uniform(-20, -10))
+        wave = echo(wave, RATE, beat * rng.choice([0.5, 0.75, 1]), rng.uniform(-20, -10))
     wave = room(wave, rng, seconds=rng.uniform(0.3, 2.5), wet_db=rng.uniform(-24, -9))
     return np.asarray(0.8 * wave / np.abs(wave).max(), dtype=np.float32)
 

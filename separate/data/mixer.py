@@ -1,7 +1,7 @@
 """Random remixing: endless training examples out of a handful of songs.
 
 Three kinds of mixes: a song as it is, a foreign voice over one song's backing, and every stem from a song of its own. Stems are
-augmented one by one with linear transforms, then the whole mix goes through mastering (one limiter gain and one low-pass for all
+augmented one by one, then the whole mix goes through mastering (one limiter gain and one low-pass for all
 of it), so that the mixture is the sum of the rows in every case (Uhlich et al. 2017 for the idea of remixing).
 """
 
@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from separate.augment import waveform
+from separate.augment import effects, waveform
 from separate.data.stems import Song, segment
 
 Wave = NDArray[np.float32]
@@ -39,7 +39,8 @@ class MixConfig:
     mixture_db: tuple[float, float] = (-16.0, 5.0)
     speed_range: tuple[float, float] = (0.84, 1.19)
     equaliser_db: float = 3.0
-    effects_share: float = 0.4
+    effects_share: float = 0.4  # equaliser; half as often a room
+    desk_share: float = 0.0  # drive, compression, doubling, echo, tremolo
     low_pass_share: float = 0.4
     limiter_share: float = 0.5
     source_weights: Mapping[str, float] = field(default_factory=dict)  # by source and by source/stem; default 1
@@ -134,6 +135,8 @@ class RandomMixes(Dataset[torch.Tensor]):
         config = self.config
         wave = waveform.change_speed(song.read(stem, start, int(self.samples * speed) + 1), speed, self.samples)
         wave = waveform.flip(wave, rng) * waveform.decibels(rng.normal(0, gain_db))
+        if config.desk_share and rng.random() < config.desk_share:
+            wave = effects.any_effect(wave, rng, song.rate)
         if rng.random() < config.effects_share:
             wave = waveform.equalise(wave, rng, song.rate, config.equaliser_db)
         if rng.random() < config.effects_share / 2:

@@ -89,3 +89,14 @@ def test_segments_cover_a_song_once(songs: list[Song]) -> None:
     pieces = [rows for _, rows in segments]
     whole = torch.cat(pieces, dim=-1)[0, :, : songs[0].samples]
     np.testing.assert_array_equal(whole.T.numpy(), songs[0].read("vocals", 0, songs[0].samples))
+
+
+def test_the_desk_works_on_single_stems(songs: list[Song]) -> None:
+    """Without other augmentation, an example is its stems as they are; with the desk it is not, and still the same for the same seed."""
+    plain = {"speed_range": (1.0, 1.0), "effects_share": 0.0, "limiter_share": 0.0, "low_pass_share": 0.0}
+    without, treated, again = (
+        RandomMixes(songs, ["vocals"], 20000, 4, 3, MixConfig(**plain, desk_share=share)) for share in (0.0, 1.0, 1.0)
+    )
+    assert all(torch.equal(a, b) for a, b in zip(treated, again, strict=True))
+    assert any(not torch.allclose(a, b, atol=1e-3) for a, b in zip(without, treated, strict=True))
+    assert all(example.isfinite().all() for example in treated)

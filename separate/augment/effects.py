@@ -1,0 +1,65 @@
+"""Effects that a stem may have been through before it reached the mix: not linear, or moving with time.
+
+Pure functions on float [samples, 2], applied to one stem at a time, so that a mixture of treated stems is still their sum.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from separate.augment.waveform import Wave, decibels, limiter_gain
+
+AnyWave = NDArray[np.floating]
+
+
+def saturate(wave: AnyWave, drive: float) -> AnyWave:
+    """tanh curve; `drive` is the slope into it, about 1 is warm and 5 is distorted. The peak stays."""
+    peak = max(1e-9, float(np.abs(wave).max()))
+    return np.asarray(peak * np.tanh(drive * wave / peak) / np.tanh(drive), dtype=wave.dtype)
+
+
+def echo(wave: AnyWave, rate: int, seconds: float, wet_db: float) -> AnyWave:
+    """Three repeats on alternating sides, each 6 dB below the one before."""
+    out, delay = wave.copy(), int(seconds * rate)
+    for repeat in (1, 2, 3):
+        shift = repeat * delay
+        if shift >= len(wave):
+            break
+        pan = np.array([1.0, 0.4] if repeat % 2 else [0.4, 1.0], dtype=wave.dtype)
+        out[shift:] += decibels(wet_db - 6 * (repeat - 1)) * wave[: len(wave) - shift] * pan
+    return out
+
+
+def chorus(wave: AnyWave, rate: int, milliseconds: float, depth: float, hertz: float, wet: float) -> AnyWave:
+    """Adds `wet` of a copy that is `milliseconds` late, by a share `depth` more and less `hertz` times a second, the sides in turn.
+
+    A few ms make a flanger, 10 to 30 ms a double of the voice or instrument.
+    """
+    places = np.arange(len(wave))
+    out = wave.copy()
+    for side, phase in enumerate((0.0, np.pi / 2)):
+        late = rate * milliseconds / 1000 * (1 + depth * np.sin(2 * np.pi * hertz * places / rate + phase))
+        out[:, side] += wet * np.interp(places - late, places, wave[:, side], left=0.0)
+    return out
+
+
+def tremolo(wave: AnyWave, rate: int, depth: float, hertz: float, lag: float) -> AnyWave:
+    """Loudness falls by a share `depth` and comes back `hertz` times a second, on the right `lag` radians later."""
+    turns = 2 * np.pi * hertz * np.arange(len(wave))[:, None] / rate - np.array([0.0, lag])
+    return np.asarray(wave * (1 - depth * (0.5 + 0.5 * np.sin(turns))), dtype=wave.dtype)
+
+
+def any_effect(wave: Wave, rng: np.random.Generator, rate: int) -> Wave:
+    """One effect of a mixing desk at random strength: drive, compression, doubling or flanging, echo, tremolo or auto-pan."""
+    match int(rng.integers(5)):
+        case 0:
+            return saturate(wave, float(np.exp(rng.uniform(0.0, 2.5))))
+        case 1:
+            return wave * limiter_gain(wave, float(np.abs(wave).max()) * decibels(-rng.uniform(6, 20)))
+        case 2:
+            return chorus(wave, rate, np.exp(rng.uniform(0.0, 3.4)), rng.uniform(0.02, 0.5), rng.uniform(0.1, 2), rng.uniform(0.3, 1))
+        case 3:
+            return echo(wave, rate, rng.uniform(0.06, 0.6), -rng.uniform(3, 16))
+        case _:
+            return tremolo(wave, rate, rng.uniform(0.2, 0.9), np.exp(rng.uniform(-1.0, 2.2)), rng.uniform(0, np.pi))

@@ -1,0 +1,87 @@
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from separate.augment import effects
+from separate.augment.waveform import Wave
+from tests.conftest import RATE, sound
+
+
+def tone(hertz: float = 440.0) -> Wave:
+    """[RATE, 2], amplitude 0.5."""
+    return np.repeat(0.5 * np.sin(2 * np.pi * hertz * np.arange(RATE) / RATE)[:, None], 2, axis=1).astype(np.float32)
+
+
+def share(wave: Wave, hertz: float) -> float:
+    """Of a mono second's energy, that within 2 Hz of a frequency."""
+    power = np.square(np.abs(np.fft.rfft(wave[:, 0] * np.hanning(len(wave)))))
+    return float(power[round(hertz) - 2 : round(hertz) + 3].sum() / power.sum())
+
+
+def test_drive_adds_odd_harmonics_and_keeps_the_peak() -> None:
+    driven = effects.saturate(tone(), 5.0)
+    assert np.abs(driven).max() == pytest.approx(0.5, rel=1e-3)
+    assert share(tone(), 1320) < 1e-6 < 0.02 < share(driven, 1320)
+    assert share(driven, 880) < 1e-6
+    np.testing.assert_allclose(effects.saturate(tone(), 1e-3), tone(), atol=1e-5)
+
+
+def test_echoes_come_at_their_times_and_levels() -> None:
+    click = np.zeros((RATE, 2), dtype=np.float32)
+    click[0] = 1
+    heard = effects.echo(click, RATE, 0.2, -6.0)
+    found = [int(place) for place in np.flatnonzero(heard[:, 0])]
+    assert found == [round(repeat * 0.2 * RATE) for repeat in range(4)]
+    levels = 20 * np.log10(heard[found].max(1))
+    np.testing.assert_allclose(levels, [0, -6, -12, -18], atol=0.01)
+    assert not effects.echo(click, RATE, 2.0, -6.0)[1:].any()
+
+
+def test_a_chorus_of_constant_delay_is_a_comb() -> None:
+    """5 ms late and as loud: 100 Hz is cancelled, 200 Hz doubled; with depth the sides differ."""
+    for hertz, expected in ((100.0, 0.0), (200.0, 1.0)):
+        heard = effects.chorus(tone(hertz), RATE, milliseconds=5, depth=0, hertz=1, wet=1)
+        assert np.abs(heard[RATE // 10 :]).max() == pytest.approx(expected, abs=0.02)
+    moving = effects.chorus(tone(), RATE, milliseconds=15, depth=0.3, hertz=1, wet=1)
+    assert np.abs(moving[:, 0] - moving[:, 1]).max() > 0.1
+    assert share(moving, 440) < 0.9 < share(tone(), 440)
+
+
+def test_tremolo_moves_the_loudness_between_one_and_what_depth_leaves() -> None:
+    gain = effects.tremolo(np.ones((RATE, 2), dtype=np.float32), RATE, depth=0.6, hertz=2, lag=np.pi)
+    np.testing.assert_allclose([gain.min(), gain.max()], [0.4, 1.0], atol=1e-3)
+    np.testing.assert_allclose(gain.sum(1), 1.4, atol=1e-5)  # half a turn apart: what one side loses the other has
+
+
+class Chosen(np.random.Generator):
+    """A generator whose first whole number is given."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(np.random.PCG64(0))
+        self.number = number
+
+    def integers(self, *_: object, **__: object) -> int:  # type: ignore[override]
+        return self.number
+
+
+@pytest.mark.parametrize("number", range(5))
+@pytest.mark.parametrize("wave", [sound(1), np.zeros((RATE, 2), dtype=np.float32)], ids=["music", "silence"])
+def test_every_effect_changes_music_and_leaves_silence(number: int, wave: Wave) -> None:
+    made = effects.any_effect(wave, Chosen(number), RATE)
+    assert made.shape == wave.shape and made.dtype == np.float32 and np.isfinite(made).all()
+    assert bool(made.any()) == bool(wave.any())
+    assert np.allclose(made, wave) != bool(wave.any())
+
+
+def test_effects_are_drawn_at_random() -> None:
+    kinds: set[bytes] = {effects.any_effect(sound(1), np.random.default_rng(seed), RATE).tobytes() for seed in range(6)}
+    assert len(kinds) == 6
+
+
+@pytest.mark.parametrize("effect", [lambda wave: effects.echo(wave, RATE, 0.1, -6), lambda wave: effects.saturate(wave, 2)])
+def test_what_comes_in_stays_as_it_was(effect: Callable[[Wave], Wave]) -> None:
+    wave = sound(1)
+    before = wave.copy()
+    effect(wave)
+    np.testing.assert_array_equal(wave, before)
