@@ -20,9 +20,10 @@ from recipes.opencorpus.sampled import build_sampled
 from recipes.opencorpus.singing import build_singing
 from recipes.opencorpus.sinsy import build_sinsy
 from recipes.opencorpus.spoken import SPEAKERS, build_spoken
+from recipes.opencorpus.syllables import build_syllables
 from recipes.opencorpus.transposed import build_transposed
 
-PARTS = ("recorded", "games", "transposed", "singing", "spoken", "sinsy", "bands", "sampled", "composed")
+PARTS = ("recorded", "games", "transposed", "singing", "spoken", "syllables", "sinsy", "bands", "sampled", "composed")
 
 
 def summarise(train: Path) -> list[dict[str, object]]:
@@ -63,6 +64,8 @@ def main() -> None:
                 build_singing(corpus, train, recorded_voices(share_alike=not arguments.no_share_alike), arguments.takes, seed)
             case "spoken":
                 build_spoken(train, seed)
+            case "syllables":
+                build_syllables(train, seed)
             case "sinsy":
                 build_sinsy(train, seed)
             case "bands":
@@ -77,7 +80,7 @@ def main() -> None:
 def recorded_voices(share_alike: bool) -> list[str]:
     """The voices that sing in the corpus; those of programs and announcements are not among them."""
     voices = [name for name, source in SOURCES.items() if name.startswith("voices_") and (share_alike or source.licence_class == "open")]
-    return [voice for voice in (name.removeprefix("voices_") for name in voices) if voice not in (*SPEAKERS, "sinsy")]
+    return [voice for voice in (name.removeprefix("voices_") for name in voices) if voice not in (*SPEAKERS, "chu_lo", "sinsy")]
 
 
 if __name__ == "__main__":

@@ -68,6 +68,7 @@ _ALL = (
     _voice("ivr_ru", "CC-BY-3.0", "open", "Asterisk's Russian sounds, provided by Maxim Topal, http://www.ivrvoice.ru (edited)"),
     _voice("flite", "own terms: free with credit", "open",
            "Flite and its voices slt, rms and awb, Language Technologies Institute, Carnegie Mellon University"),
+    _voice("chu_lo", "CC-BY-3.0", "open", "syllables of gcin-voice by ChionMeilin, spoken by Chu Lo (edited)"),
     _voice("sinsy", "CC-BY-3.0", "open", "HTS voice NIT SONG070 F001, Nagoya Institute of Technology, sung by Sinsy (HTS Working Group)"),
     _voice("alys", "GPL-3.0", "share-alike", "ALYS-DB-001-JPN"),
     _voice("ibuki", "GPL-2.0", "share-alike", "RyuuseiKang/ibuki"),

@@ -9,7 +9,7 @@ import soundfile
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
-from recipes.opencorpus import build, games, sinsy, transposed
+from recipes.opencorpus import build, games, sinsy, syllables, transposed
 from recipes.opencorpus.singing import any_melody
 from separate.data.stems import find_songs
 from tests.conftest import RATE, sound
@@ -127,3 +127,27 @@ def test_without_pysinsy_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch
 def test_voices_that_are_not_in_the_corpus_are_not_looked_for_there() -> None:
     assert build.recorded_voices(share_alike=False) == ["yuki", "kumi_ja", "kumi_zh", "scottpoid", "dorodoro", "iona", "erithacus"]
     assert set(build.recorded_voices(share_alike=True)) - set(build.recorded_voices(share_alike=False)) == {"alys", "ibuki", "solfege"}
+
+
+def test_single_syllables_are_strung_into_lines_and_sung_both_ways(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(syllables, "RECORDINGS", tmp_path / "ogg")
+    with pytest.raises(FileNotFoundError, match="install gcin-voice"):
+        syllables.build_syllables(tmp_path / "train", seed=0)
+    silence = np.zeros((RATE // 4, 1), dtype=np.float32)
+    for number, pitch in enumerate((200.0, 230.0, 260.0, 300.0, 340.0)):
+        (tmp_path / "ogg" / str(number)).mkdir(parents=True)
+        for name in ("3.ogg", "5.ogg"):
+            soundfile.write(tmp_path / "ogg" / str(number) / name, np.concatenate((silence, vowel(pitch, 0.3)[:, :1], silence)), RATE)
+    files = sorted((tmp_path / "ogg").glob("*/5.ogg"))
+    lines = list(syllables.strung(files, np.random.default_rng(0)))
+    assert sum(map(len, lines)) == pytest.approx(5 * 0.3 * RATE, rel=0.1)  # each once, without the silence around it
+    monkeypatch.setattr(syllables, "TRACKS", 1)
+    for _ in range(2):
+        syllables.build_syllables(tmp_path / "train", seed=0)
+        songs = find_songs(tmp_path / "train", RATE)
+        assert [(song.source, song.name) for song in songs] == [("voices_chu_lo", "00_spliced"), ("voices_chu_lo", "00_take")]
+    assert all(np.abs(song.read("vocals", 0, song.samples)).max() > 0.1 for song in songs)
+
+
+def test_a_recording_without_a_sound_gives_nothing() -> None:
+    assert not len(syllables.sounding(np.zeros(RATE, dtype=np.float32)))
