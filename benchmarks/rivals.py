@@ -129,3 +129,13 @@ PEERS = {
     "hpss (librosa)": Peer(hpss, "none", 2, "librosa scikit-learn"),
     "mixture": Peer(mixture_itself, "none", 2),
 }
+
+
+def vocals_separator(name: str) -> Separate:
+    """A peer by its name here, or a model by its name or folder, of which only the vocals are computed."""
+    if name in PEERS:
+        return PEERS[name].load()[0]
+    from separate import Separator
+
+    separator = Separator.load(name, "cpu")
+    return lambda mixture: separator(mixture, RATE, ["vocals"])

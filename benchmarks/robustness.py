@@ -15,8 +15,7 @@ import torch
 
 from benchmarks.corruptions import CORRUPTIONS, RATE, Wave
 from benchmarks.processes import alone, machine
-from benchmarks.rivals import PEERS, Separate
-from separate import Separator
+from benchmarks.rivals import vocals_separator
 from separate.data.references import mixture
 from separate.data.stems import find_songs
 from separate.errors import AudioError
@@ -45,7 +44,7 @@ def excerpts(folder: Path, seconds: float) -> list[tuple[Wave, Wave]]:
 def scores(name: str, folder: Path, seconds: float) -> Scores:
     """SDR in dB: "clean", and a list over strengths for each corruption."""
     torch.set_num_threads(THREADS)
-    separate = PEERS[name].load()[0] if name in PEERS else _ours(name)
+    separate = vocals_separator(name)
     songs = excerpts(folder, seconds)
 
     def mean(pairs: list[tuple[Wave, Wave]]) -> float:
@@ -56,11 +55,6 @@ def scores(name: str, folder: Path, seconds: float) -> Scores:
     for corruption, strengths in CORRUPTIONS.items():
         found[corruption] = [mean([corrupt(*song) for song in songs]) for corrupt in strengths.values()]
     return found
-
-
-def _ours(model: str) -> Separate:
-    separator = Separator.load(model, "cpu")
-    return lambda mixture: separator(mixture, RATE, ["vocals"])
 
 
 def title(name: str) -> str:
