@@ -18,10 +18,11 @@ from scipy.signal import butter, sosfilt
 from recipes.opencorpus.arrangement import Song, any_song, broken, drummers_score, hold, line, perform, programmed_score, riff, strum
 from recipes.opencorpus.bands import BASS, DRUM_CHANNEL, DRUM_KITS, FAMILIES, SOUND_FONTS, long_performances, play, produce
 from recipes.opencorpus.catalogue import RATE, SOURCES, read_audio, write_song
+from recipes.opencorpus.lead import play_lead
 from recipes.opencorpus.melody import SCALES, Melody
 from recipes.opencorpus.sampled import BASSES, DRUM_KIT, GUITAR_KITS, Note, play_kit, play_notes, read_kit, read_notes
 from recipes.opencorpus.singing import NARROW, render_voice, spliced, split, vocoded
-from recipes.opencorpus.synth import any_patch, drum_machine, play_patch
+from recipes.opencorpus.synth import any_bell, any_patch, drum_machine, play_patch
 from separate.augment.effects import saturate
 from separate.augment.waveform import decibels, level
 
@@ -85,8 +86,10 @@ def render_other(song: Song, machine: bool, corpus: Path, rng: np.random.Generat
         near = int(rng.choice([45, 52, 57, 64])) + (12 if figure in (broken, riff) and rng.random() < 0.4 else 0)
         score = perform(song, figure, near, tones, rng.uniform(0.15, 0.6), rng)
         kind = rng.random()
-        if kind < (0.75 if machine else 0.2):
-            wave = play_patch(score, any_patch(rng), rng.uniform(0, 1), rng)
+        if rng.random() < 0.2:
+            wave = play_lead(song, rng)
+        elif kind < (0.75 if machine else 0.2):
+            wave = play_patch(score, any_patch(rng) if rng.random() < 0.7 else any_bell(rng), rng.uniform(0, 1), rng)
         elif kind < 0.6 and figure is not hold:
             folder, prefix, octaves = GUITAR_KITS[rng.integers(len(GUITAR_KITS))]
             recorded = read_notes(corpus / "notes" / folder, prefix, octaves)

@@ -86,12 +86,12 @@ def sing(f0: np.ndarray, loudness: np.ndarray, melody: Melody, shift: float) -> 
         notes.append(np.full(count, melody.next_note(centre)))
         gains.append(np.full(count, rng.normal(0, 2.5)))
     where = np.clip(np.concatenate(position), 0, len(f0) - 1)
-    pitch = 440 * 2 ** ((_ornament(np.concatenate(notes), [len(note) for note in notes], rng) - 69) / 12)
+    pitch = 440 * 2 ** ((ornament(np.concatenate(notes), [len(note) for note in notes], rng) - 69) / 12)
     sung = np.where(f0[np.floor(where).astype(int)] > 0, np.clip(pitch, 60, 1100), 0.0)
     return Performance(where, sung, gaussian_filter1d(np.concatenate(gains), 6))
 
 
-def _ornament(pitch: np.ndarray, lengths: Sequence[int], rng: np.random.Generator) -> np.ndarray:
+def ornament(pitch: np.ndarray, lengths: Sequence[int], rng: np.random.Generator) -> np.ndarray:
     """Scoops, glides, vibrato and drift on stepped notes (semitones, a value a frame)."""
     pitch = pitch.astype(np.float64)
     vibrato = np.zeros_like(pitch)

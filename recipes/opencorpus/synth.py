@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from scipy.signal import butter, sosfilt
@@ -14,6 +15,21 @@ from recipes.opencorpus.sampled import Note, strike
 TABLE = 2048  # samples a period
 # General MIDI's numbers for what the machine has.
 KICK, SNARE, CLAP, CLOSED_HAT, OPEN_HAT, COWBELL = 36, 38, 39, 42, 46, 56
+
+
+class Tone(Protocol):
+    """What plays notes."""
+
+    @property
+    def detune(self) -> tuple[float, ...]:
+        """In cents, of each oscillator."""
+
+    @property
+    def release(self) -> float:
+        """Seconds in which a tone that is let go falls to 1 / e."""
+
+    def sound(self, pitch: float, samples: int, phases: Sequence[float]) -> np.ndarray:
+        """A tone of `pitch` Hz; `phases` of the oscillators in turns."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +56,7 @@ class Patch:
         return np.fft.irfft(spectrum) * TABLE / 2
 
     def sound(self, pitch: float, samples: int, phases: Sequence[float]) -> np.ndarray:
-        """A tone of `pitch` Hz; `phases` of the oscillators in turns."""
+        """See `Tone`."""
         time = np.arange(samples) / RATE
         bright, dark = (self.table(cutoff, pitch) for cutoff in (self.bright, self.dark))
         share = np.exp(-time / self.decay)
@@ -50,6 +66,38 @@ class Patch:
             out += bright[place] * share + dark[place] * (1 - share)
         loudness = np.minimum(time / self.attack, 1) * (self.sustain + (1 - self.sustain) * share)
         return out * loudness / len(self.detune)
+
+
+@dataclass(frozen=True)
+class Bell:
+    """Frequency modulation (Chowning, 1973): a sine whose phase another sine moves, at `ratio` times its pitch, by `index` radians, which
+    fall to a tenth in `decay` seconds, and with them the loudness to `sustain`.
+    """
+
+    ratio: float
+    index: float
+    decay: float
+    release: float
+    sustain: float
+    detune: tuple[float, ...] = (0.0,)
+
+    def sound(self, pitch: float, samples: int, phases: Sequence[float]) -> np.ndarray:
+        """See `Tone`."""
+        time = np.arange(samples) / RATE
+        fall = np.exp(-time / self.decay)
+        index = min(self.index, max(0.0, (20000 / pitch - 1) / self.ratio - 2))  # Carson's rule and a side band: nothing aliases
+        out = np.zeros(samples)
+        for cents, phase in zip(self.detune, phases, strict=True):
+            turns = 2 * np.pi * (pitch * 2 ** (cents / 1200) * time + phase)
+            out += np.sin(turns + index * (0.1 + 0.9 * fall) * np.sin(self.ratio * turns))
+        return out * np.minimum(time / 0.003, 1) * (self.sustain + (1 - self.sustain) * fall) / len(self.detune)
+
+
+def any_bell(rng: np.random.Generator) -> Bell:
+    """Electric pianos, bells, glass and metal at random."""
+    ratio = float(rng.choice([0.5, 1, 1, 2, 3, 4, 7])) * (1 if rng.random() < 0.6 else rng.uniform(0.9, 1.5))
+    detune = tuple(rng.uniform(-8, 8, int(rng.integers(1, 3))))
+    return Bell(ratio, np.exp(rng.uniform(-0.5, 2)), np.exp(rng.uniform(-2.5, 0.7)), rng.uniform(0.05, 0.5), rng.uniform(0, 0.6), detune)
 
 
 def any_patch(rng: np.random.Generator, low: bool = False) -> Patch:
@@ -79,7 +127,7 @@ def any_patch(rng: np.random.Generator, low: bool = False) -> Patch:
     )
 
 
-def play_patch(score: Sequence[Note], patch: Patch, width: float, rng: np.random.Generator) -> np.ndarray:
+def play_patch(score: Sequence[Note], patch: Tone, width: float, rng: np.random.Generator) -> np.ndarray:
     """[samples, 2] of a score; `width` 0 is mono, 1 has other oscillators on each side."""
 
     def sound(note: Note) -> np.ndarray:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.signal import butter, sosfilt
 
 from separate.augment.waveform import Wave, decibels, limiter_gain
 
@@ -50,9 +51,25 @@ def tremolo(wave: AnyWave, rate: int, depth: float, hertz: float, lag: float) ->
     return np.asarray(wave * (1 - depth * (0.5 + 0.5 * np.sin(turns))), dtype=wave.dtype)
 
 
+def wah(wave: AnyWave, rate: int, low: float, high: float, hertz: float) -> AnyWave:
+    """A resonance that wanders between two frequencies (Hz) `hertz` times a second, over the rest 12 dB below, as a mouth's would.
+
+    Six fixed resonances stand in for the moving one, each louder the nearer it is.
+    """
+    places = np.linspace(0, 1, 6)
+    where = 0.5 - 0.5 * np.cos(2 * np.pi * hertz * np.arange(len(wave)) / rate)
+    out = decibels(-12) * wave
+    for place in places:
+        centre = low * (high / low) ** place
+        band = butter(1, (centre / 1.25, centre * 1.25), "bandpass", fs=rate, output="sos")
+        near = np.maximum(0, 1 - np.abs(where - place) * (len(places) - 1))
+        out = out + near[:, None] * sosfilt(band, wave, axis=0)
+    return np.asarray(out, dtype=wave.dtype)
+
+
 def any_effect(wave: Wave, rng: np.random.Generator, rate: int) -> Wave:
-    """One effect of a mixing desk at random strength: drive, compression, doubling or flanging, echo, tremolo or auto-pan."""
-    match int(rng.integers(5)):
+    """One effect of a mixing desk at random strength: drive, compression, doubling or flanging, echo, tremolo or auto-pan, wah-wah."""
+    match int(rng.integers(6)):
         case 0:
             return saturate(wave, float(np.exp(rng.uniform(0.0, 2.5))))
         case 1:
@@ -61,5 +78,7 @@ def any_effect(wave: Wave, rng: np.random.Generator, rate: int) -> Wave:
             return chorus(wave, rate, np.exp(rng.uniform(0.0, 3.4)), rng.uniform(0.02, 0.5), rng.uniform(0.1, 2), rng.uniform(0.3, 1))
         case 3:
             return echo(wave, rate, rng.uniform(0.06, 0.6), -rng.uniform(3, 16))
+        case 4:
+            return wah(wave, rate, rng.uniform(250, 800), rng.uniform(1000, 4000), np.exp(rng.uniform(-1.5, 1.5)))
         case _:
             return tremolo(wave, rate, rng.uniform(0.2, 0.9), np.exp(rng.uniform(-1.0, 2.2)), rng.uniform(0, np.pi))

@@ -54,6 +54,15 @@ def test_tremolo_moves_the_loudness_between_one_and_what_depth_leaves() -> None:
     np.testing.assert_allclose(gain.sum(1), 1.4, atol=1e-5)  # half a turn apart: what one side loses the other has
 
 
+def test_a_wah_brings_out_what_its_resonance_passes() -> None:
+    """Half a second in, after half a turn, it is at the upper end; at the beginning, at the lower."""
+    first, half = slice(0, RATE // 20), slice(RATE // 2, RATE * 11 // 20)
+    for hertz, loud, faint in ((400.0, first, half), (2000.0, half, first)):
+        heard = effects.wah(tone(hertz), RATE, low=400, high=2000, hertz=1)
+        levels = [20 * np.log10(np.abs(heard[part]).max() / 0.5) for part in (loud, faint)]
+        assert levels[0] == pytest.approx(2, abs=1.0) and levels[1] < -7  # a quarter is added in phase; next to nothing passes
+
+
 class Chosen(np.random.Generator):
     """A generator whose first whole number is given."""
 
@@ -65,7 +74,7 @@ class Chosen(np.random.Generator):
         return self.number
 
 
-@pytest.mark.parametrize("number", range(5))
+@pytest.mark.parametrize("number", range(6))
 @pytest.mark.parametrize("wave", [sound(1), np.zeros((RATE, 2), dtype=np.float32)], ids=["music", "silence"])
 def test_every_effect_changes_music_and_leaves_silence(number: int, wave: Wave) -> None:
     made = effects.any_effect(wave, Chosen(number), RATE)
