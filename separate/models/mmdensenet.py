@@ -161,7 +161,18 @@ def lengthened(config: MMDenseNetConfig) -> MMDenseNetConfig:
     return replace(config, bands=tuple(path(band) for band in config.bands), full=path(config.full))
 
 
+def deepened(config: MMDenseNetConfig, layers: int) -> MMDenseNetConfig:
+    """With so many layers in the bottlenecks, where cells are few: parameters and context at next to no time."""
+
+    def path(old: PathConfig) -> PathConfig:
+        middle = old.halvings
+        return replace(old, blocks=(*old.blocks[:middle], (old.blocks[middle][0], layers), *old.blocks[middle + 1 :]))
+
+    return replace(config, bands=tuple(path(band) for band in config.bands), full=path(config.full))
+
+
 PRESETS["strided_4096"] = lengthened(PRESETS["strided"])
+PRESETS["deep_4096"] = deepened(PRESETS["strided_4096"], 4)
 
 
 class ConvNorm(nn.Sequential):

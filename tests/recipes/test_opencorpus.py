@@ -1,16 +1,21 @@
 import json
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from torch import nn
 
 from recipes.opencorpus import bands, catalogue, desk, recorded, sampled, singing, spoken
 from recipes.opencorpus.build import summarise
+from recipes.opencorpus.deepen import deepen
 from recipes.opencorpus.lengthen import lengthen
 from separate.augment import waveform
 from separate.data.stems import find_songs
+from separate.errors import ModelError
+from separate.models.mmdensenet import MultiScaleDenseNet
 from separate.pretrained import load, read_card
 from tests.conftest import RATE, sound
 
@@ -192,3 +197,20 @@ def test_a_lengthened_network_hears_the_same_in_bins_half_as_wide(model: Path, t
     coarse[:, :, -1] = 0
     expected, found = before(coarse), after(coarse.repeat_interleave(2, dim=2)[:, :, :-1])
     torch.testing.assert_close(found[..., ::2, :], expected, atol=1e-5, rtol=1e-4)
+
+
+def test_a_deepened_network_does_the_same_until_it_is_trained(model: Path, tmp_path: Path) -> None:
+    card = deepen(model, tmp_path / "out", layers=4)
+    assert all(path.blocks[path.halvings][1] == 4 for path in card.network.paths)
+    before, after = load(model, read_card(model)).eval(), load(tmp_path / "out", card).train()
+    magnitude = torch.rand(1, 2, before.config.bins, 16)
+    loss = after(magnitude).sum()
+    loss.backward()
+    fresh = [layer[0] for path in (*after.bands, after.full) for layer in cast(MultiScaleDenseNet, path).bottleneck.layers[1:-1]]
+    assert len(fresh) == 2 * len(card.network.paths) and all(cast(nn.Conv2d, conv).weight.any() for conv in fresh)
+    last = cast(nn.Conv2d, cast(MultiScaleDenseNet, after.full).bottleneck.layers[-1][0])
+    added = 2 * card.network.full.blocks[card.network.full.halvings][0]
+    assert last.weight.grad is not None and last.weight.grad[:, -added:].any()  # training takes them in
+    torch.testing.assert_close(load(tmp_path / "out", card).eval()(magnitude), before(magnitude))
+    with pytest.raises(ModelError, match="has 4 layers"):
+        deepen(tmp_path / "out", tmp_path / "again", layers=4)
