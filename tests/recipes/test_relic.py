@@ -72,9 +72,7 @@ def test_what_is_no_encoder_that_the_probe_knows_is_said_in_one_line(
 ) -> None:
     shallow = VGGEncoder("vgg19", "relu2_1").state_dict()
     torch.save({"state_dict": {f"encoder.{key}": value for key, value in shallow.items()}}, tmp_path / "last.ckpt")
-    with pytest.raises(
-        ModelError, match=r"last.ckpt: its encoder is none of vgg11, vgg13, vgg16, vgg19 \(up to relu3_1\), paper, strided, strided_4096$"
-    ):
+    with pytest.raises(ModelError, match=rf"last.ckpt: its encoder is none of {', '.join(NAMES)} \(up to relu3_1\), {', '.join(PRESETS)}$"):
         probe.encoder(str(tmp_path / "last.ckpt"))
     monkeypatch.setattr("sys.argv", ["probe", "songs", "instruments", "mine=vgg-run/last.ckpt"])
     with pytest.raises(SystemExit):
