@@ -44,6 +44,18 @@ def clip(song: Song, stems: list[str], rng: np.random.Generator) -> Wave:
     raise AudioError(f"{song.source}/{song.name}: {TRIES} places of {', '.join(stems)} are silent")
 
 
+def sung(songs: list[Song], rng: np.random.Generator) -> Iterator[Wave]:
+    """Clips of the songs' vocals in turn, without end, leaving out songs in which nobody sings. Raises AudioError if none is left."""
+    turns = [songs[number] for number in rng.permutation(len(songs))]
+    while turns:
+        for song in turns.copy():
+            try:
+                yield clip(song, ["vocals"], rng)
+            except AudioError:
+                turns.remove(song)
+    raise AudioError(f"all {len(songs)} songs with vocals are silent")
+
+
 def mixes(voices: Path, backings: Path, clips: int, seed: int) -> Iterator[tuple[str, Wave, Wave]]:
     """(source of the backing, mixture, vocals), [2, samples] each, `clips` of a source. Raises AudioError where there is nothing to mix."""
     rng = np.random.default_rng(seed)
@@ -55,9 +67,7 @@ def mixes(voices: Path, backings: Path, clips: int, seed: int) -> Iterator[tuple
     if not singers or not sources:
         raise AudioError(f"{backings if singers else voices}: no song has {'a backing' if singers else 'vocals'}")
     for source, songs in sources.items():
-        turns = rng.permutation(len(singers))
-        for number in range(clips):
-            voice = clip(singers[turns[number % len(singers)]], ["vocals"], rng)
+        for _, voice in zip(range(clips), sung(singers, rng), strict=False):
             song = songs[rng.integers(len(songs))]
             backing = clip(song, [stem for stem in song.files if stem != "vocals"], rng)
             voice = voice * decibels(level(backing.T) - BELOW - level(voice.T))
