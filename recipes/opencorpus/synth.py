@@ -71,7 +71,7 @@ class Patch:
 @dataclass(frozen=True)
 class Bell:
     """Frequency modulation (Chowning, 1973): a sine whose phase another sine moves, at `ratio` times its pitch, by `index` radians, which
-    fall to a tenth in `decay` seconds, and with them the loudness to `sustain`.
+    fall to a tenth with a time constant of `decay` seconds, as the loudness falls to `sustain`.
     """
 
     ratio: float
