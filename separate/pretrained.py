@@ -185,8 +185,9 @@ def _check(card: Card) -> None:
 
 def _check_sizes(front_end: FrontEndConfig, network: MMDenseNetConfig) -> None:
     """Nothing is built for a card that no network for this work could have."""
-    blocks = [*(block for path in network.paths for block in path.blocks), network.final]
-    least = [network.merge_channels, *(number for path in network.paths for number in (path.stem_channels, path.stem_stride))]
+    blocks = [*(block for path in network.paths for block in path.blocks), network.final, *(ending[1:] for ending in network.endings)]
+    merges = [network.merge_channels, *(ending[0] for ending in network.endings)]
+    least = [*merges, *(number for path in network.paths for number in (path.stem_channels, path.stem_stride))]
     if min(*least, *(min(block) for block in blocks), *(min(path.stem_kernel) for path in network.paths)) < 1:
         raise ValueError("a layer has no maps, or a block no layers")
     if front_end.bins != network.bins:
@@ -200,7 +201,7 @@ def _check_sizes(front_end: FrontEndConfig, network: MMDenseNetConfig) -> None:
     if sum(layers for _, layers in blocks) > MAX_LAYERS or network.context > MAX_CONTEXT:
         raise ValueError("a network too deep")
     maps = [
-        2 * network.merge_channels,
+        2 * max(merges),
         *(path.stem_channels for path in network.paths),
         *(growth * (count + 2) for growth, count in blocks),
     ]

@@ -4,8 +4,8 @@ Follows Takahashi and Mitsufuji (WASPAA 2017, arXiv 1706.09588): the spectrogram
 the full band, goes through its own multi-scale DenseNet; band outputs are joined along frequency, then with the full
 band's along channels; a final dense block and a convolution give the output. Ours, and not the paper's: convolution,
 norm, ReLU in that order (so that the norm folds into the convolution for inference), a 1x1 convolution that brings every
-path to a common number of maps, first convolutions that may stride over frequency, several stems from one trunk, and a
-mask output. A block hands on only its last layer's maps, the reading that gives the paper's number of parameters.
+path to a common number of maps, first convolutions that may stride over frequency, bands that may each keep a resolution of
+their own up to the output, several stems from one trunk, and a mask output. A block hands on only its last layer's maps, the reading that gives the paper's number of parameters.
 """
 
 from __future__ import annotations
@@ -54,6 +54,8 @@ class MMDenseNetConfig:
     """The whole network. bands tile the bins from 0 without gaps; full covers all of them.
 
     merge_channels: maps every path hands on; final: (growth, layers) of the last dense block.
+    endings: if given, bands are not joined along frequency: each, at its own stride, meets the full band's maps and has a last dense block
+    (maps the path hands on, growth, layers) and an output of its own; merge_channels are then the full band's, and `final` is not used.
     compression: exponent on the input magnitudes. output: "mask" multiplies the mixture's magnitude by a number in
     [0, 1]; "magnitude" is an unbounded non-negative magnitude.
     """
@@ -66,6 +68,7 @@ class MMDenseNetConfig:
     stems: int = 1
     compression: float = 1.0
     output: Literal["mask", "magnitude"] = "magnitude"
+    endings: tuple[tuple[int, int, int], ...] = ()
 
     def __post_init__(self) -> None:
         edges = [0, *(band.stop for band in self.bands)]
@@ -75,7 +78,11 @@ class MMDenseNetConfig:
             raise ValueError(f"the full band must cover bins 0 to {edges[-1]}")
         if self.channels < 1 or self.stems < 1:
             raise ValueError("channels and stems are at least 1")
-        if any(path.stem_stride % self.join_stride or path.start % self.join_stride for path in self.paths):
+        if self.endings and len(self.endings) != len(self.bands):
+            raise ValueError(f"{len(self.endings)} endings for {len(self.bands)} bands")
+        if self.endings and any(self.full.stem_stride % band.stem_stride or band.start % self.full.stem_stride for band in self.bands):
+            raise ValueError("the full band's stride must be a multiple of every band's, and bands start on it")
+        if not self.endings and any(path.stem_stride % self.join_stride or path.start % self.join_stride for path in self.paths):
             raise ValueError("stem strides must be multiples of the smallest, and bands start on it")
 
     @property
@@ -99,7 +106,12 @@ class MMDenseNetConfig:
     @property
     def context(self) -> int:
         """Frames on either side that decide the output of a stretch aligned to `stride`."""
-        return max(_path_context(path, after=self.final[1]) for path in self.paths)
+        return max(_path_context(path, after=self.last_layers) for path in self.paths)
+
+    @property
+    def last_layers(self) -> int:
+        """Layers after the paths have met, the most there are."""
+        return max((layers for _, _, layers in self.endings), default=self.final[1])
 
 
 def _path_context(path: PathConfig, after: int) -> int:
@@ -173,6 +185,19 @@ def deepened(config: MMDenseNetConfig, layers: int) -> MMDenseNetConfig:
 
 PRESETS["strided_4096"] = lengthened(PRESETS["strided"])
 PRESETS["deep_4096"] = deepened(PRESETS["strided_4096"], 4)
+# At n_fft 4096, resolution where a song's energy is: rows of two bins up to 5.5 kHz, of sixteen above and for the full band.
+PRESETS["fine_4096"] = MMDenseNetConfig(
+    bands=(
+        PathConfig(0, 512, 24, (6, 3), ((24, 1), (48, 2), (72, 2), (96, 2), (72, 2), (48, 2), (24, 1)), stem_stride=2),
+        PathConfig(512, 2049, 32, (32, 3), ((24, 1), (32, 1), (48, 2), (32, 1), (24, 1)), stem_stride=16),
+    ),
+    full=PathConfig(0, 2049, 32, (32, 3), ((24, 1), (32, 1), (48, 1), (64, 2), (48, 1), (32, 1), (24, 1)), stem_stride=16),
+    merge_channels=16,
+    final=(24, 1),
+    compression=0.5,
+    output="mask",
+    endings=((24, 24, 1), (16, 24, 1)),
+)
 
 
 class ConvNorm(nn.Sequential):
@@ -223,9 +248,12 @@ class DenseBlock(nn.Module):
         return cast(Tensor, last(x))
 
     def needs(self, first: int, last: int, cells: int) -> tuple[int, int]:
-        """Those of so many cells, from an even number to an even number, that the output in [first, last) depends on."""
-        reach = len(self.layers)
-        return max(0, (first - reach) // 2 * 2), min(cells, -(-(last + reach) // 2) * 2)
+        return _needs(len(self.layers), first, last, cells)
+
+
+def _needs(layers: int, first: int, last: int, cells: int) -> tuple[int, int]:
+    """Those of so many cells, from an even number to an even number, that the output of 3x3 layers in [first, last) depends on."""
+    return max(0, (first - layers) // 2 * 2), min(cells, -(-(last + layers) // 2) * 2)
 
 
 class MultiScaleDenseNet(nn.Module):
@@ -285,6 +313,30 @@ class MultiScaleDenseNet(nn.Module):
         return self.bottleneck(x), skips
 
 
+class Ending(nn.Module):
+    """Where a band, at its own resolution, meets the full band's maps of the same bins: a dense block, then the output of these bins."""
+
+    def __init__(self, band: PathConfig, full_stride: int, full_maps: int, ending: tuple[int, int, int], outputs: int) -> None:
+        super().__init__()
+        maps, growth, layers = ending
+        ratio, stride = full_stride // band.stem_stride, band.stem_stride
+        self.bins, self.rows = band.stop - band.start, slice(band.start // full_stride, -(-band.stop // full_stride))
+        self.lift = ConvNorm(nn.ConvTranspose2d(full_maps, maps, (ratio, 1), (ratio, 1), bias=False))
+        self.final = DenseBlock(2 * maps, growth, layers)
+        self.head = nn.ConvTranspose2d(growth, outputs, (stride, 1), (stride, 1))
+
+    def forward(self, band: Tensor, full: Tensor, within: slice, rows: Sequence[int] | None) -> Tensor:
+        """[batch, maps, rows, frames] twice -> [batch, outputs, bins, frames `within`]; rows: numbers of those outputs that are wanted."""
+        lifted = self.lift(full[:, :, self.rows])[:, :, : band.shape[2]]
+        return _heads(self.head, self.final(_join(band, lifted))[..., within], rows)[:, :, : self.bins]
+
+
+def _heads(head: nn.ConvTranspose2d, x: Tensor, rows: Sequence[int] | None) -> Tensor:
+    if rows is None:
+        return cast(Tensor, head(x))
+    return conv_transpose2d(x, head.weight[:, rows], cast(Tensor, head.bias)[rows], cast(tuple[int, int], head.stride))
+
+
 class MMDenseNet(nn.Module):
     """Magnitudes [batch, channels, bins, frames] -> stems' magnitudes [batch, stems, channels, bins, frames `within`].
 
@@ -298,11 +350,20 @@ class MMDenseNet(nn.Module):
     def __init__(self, config: MMDenseNetConfig) -> None:
         super().__init__()
         self.config = config
-        join = config.join_stride
-        self.bands = nn.ModuleList(MultiScaleDenseNet(band, config.channels, config.merge_channels, join) for band in config.bands)
-        self.full = MultiScaleDenseNet(config.full, config.channels, config.merge_channels, join)
-        self.final = DenseBlock(2 * config.merge_channels, *config.final)
-        self.head = nn.ConvTranspose2d(config.final[0], config.stems * config.channels, (join, 1), (join, 1))
+        join, outputs = config.join_stride, config.stems * config.channels
+        if config.endings:
+            meet = [(maps, band.stem_stride) for (maps, _, _), band in zip(config.endings, config.bands, strict=True)]
+        else:
+            meet = [(config.merge_channels, join)] * len(config.bands)
+        self.bands = nn.ModuleList(MultiScaleDenseNet(band, config.channels, *to) for band, to in zip(config.bands, meet, strict=True))
+        self.full = MultiScaleDenseNet(config.full, config.channels, config.merge_channels, config.full.stem_stride if config.endings else join)
+        if config.endings:
+            stride, maps = config.full.stem_stride, config.merge_channels
+            pairs = zip(config.bands, config.endings, strict=True)
+            self.endings = nn.ModuleList(Ending(band, stride, maps, ending, outputs) for band, ending in pairs)
+        else:
+            self.final = DenseBlock(2 * config.merge_channels, *config.final)
+            self.head = nn.ConvTranspose2d(config.final[0], outputs, (join, 1), (join, 1))
         # Statistics of the compressed training mixtures, a bin each: set once before training by `standardise`.
         self.register_buffer("input_mean", torch.zeros(config.bins, 1))
         self.register_buffer("input_scale", torch.ones(config.bins, 1))
@@ -317,23 +378,20 @@ class MMDenseNet(nn.Module):
     def forward(self, magnitude: Tensor, stems: Sequence[int] | None = None, within: slice = slice(None)) -> Tensor:
         batch, channels, bins, frames = magnitude.shape
         wanted = range(frames)[within]
-        first, last = self.final.needs(wanted.start, wanted.stop, frames + -frames % self.config.stride)
+        first, last = _needs(self.config.last_layers, wanted.start, wanted.stop, frames + -frames % self.config.stride)
+        rows = None if stems is None else [stem * channels + channel for stem in stems for channel in range(channels)]
+        kept = slice(wanted.start - first, wanted.stop - first)
         *bands, full = (net(x, first, last) for net, x in self._inputs(magnitude))
-        joined = _join(torch.cat(bands, dim=2), full)
-        out = self._heads(self.final(joined)[..., wanted.start - first : wanted.stop - first], stems)[..., :bins, :]
+        if self.config.endings:
+            out = torch.cat([ending(band, full, kept, rows) for ending, band in zip(self.endings, bands, strict=True)], dim=2)
+        else:
+            out = _heads(self.head, self.final(_join(torch.cat(bands, dim=2), full))[..., kept], rows)[..., :bins, :]
         # In the order of the spectrum's memory, a frame after another, in which all that follows is fast.
         out = out.transpose(-1, -2).to(torch.float32, memory_format=torch.contiguous_format).transpose(-1, -2)
         out = out.reshape(batch, -1, channels, bins, out.shape[-1])
         if self.config.output == "mask":
             return torch.sigmoid(out) * magnitude[:, None, ..., within]
         return torch.relu(out)
-
-    def _heads(self, x: Tensor, stems: Sequence[int] | None) -> Tensor:
-        if stems is None:
-            return cast(Tensor, self.head(x))
-        rows = [stem * self.config.channels + channel for stem in stems for channel in range(self.config.channels)]
-        weight, bias = self.head.weight[:, rows], cast(Tensor, self.head.bias)[rows]
-        return conv_transpose2d(x, weight, bias, (self.config.join_stride, 1))
 
     def embed(self, magnitude: Tensor) -> Tensor:
         """Magnitudes [batch, channels, bins, frames] -> [batch, embedding_size]: mean and maximum of every bottleneck map."""
@@ -343,7 +401,8 @@ class MMDenseNet(nn.Module):
     def after_bottleneck(self) -> nn.ModuleList:
         """All that `embed` does not use."""
         paths = [part for net in (*self.bands, self.full) for part in (net.lift, net.up, net.merge)]
-        return nn.ModuleList([*cast(list[nn.Module], paths), self.final, self.head])
+        ends = self.endings if self.config.endings else [self.final, self.head]
+        return nn.ModuleList([*cast(list[nn.Module], paths), *ends])
 
     @property
     def embedding_size(self) -> int:
@@ -356,7 +415,7 @@ class MMDenseNet(nn.Module):
         if (channels, bins) != (config.channels, config.bins):
             raise ValueError(f"expected {config.channels} channels x {config.bins} bins, got {channels} x {bins}")
         x = pad(magnitude, (0, -frames % config.stride))
-        x = ((x.pow(config.compression) - self.input_mean) * self.input_scale).to(self.head.weight.dtype)
+        x = ((x.pow(config.compression) - self.input_mean) * self.input_scale).to(cast(Tensor, self.full.stem[0].weight).dtype)
         for net, path in zip([*self.bands, self.full], config.paths, strict=True):
             yield cast(MultiScaleDenseNet, net), x[:, :, path.start : path.stop]
 

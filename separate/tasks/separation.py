@@ -78,7 +78,8 @@ class SeparationTask(LightningModule):
             raise ModelError(f"{folder}: its network or front-end is not the recipe's")
         state, own = load(folder, card).state_dict(), self.network.state_dict()
         channels = card.network.channels
-        for name, axis in (("head.weight", 1), ("head.bias", 0)):
+        for name in filter(_of_a_head, list(state)):
+            axis = 1 if name.endswith("weight") else 0
             theirs, head = dict(zip(card.stems, state[name].split(channels, axis), strict=True)), own[name].split(channels, axis)
             state[name] = torch.cat([theirs.get(target, mine) for target, mine in zip(self.targets, head, strict=True)], axis)
         self.network.load_state_dict(state)
@@ -91,7 +92,7 @@ class SeparationTask(LightningModule):
         prefix = "network."
         theirs = {name.removeprefix(prefix): tensor for name, tensor in encoder_weights(checkpoint).items() if name.startswith(prefix)}
         own = self.network.state_dict()
-        heads = {name for name in own if name.startswith("head.")}
+        heads = set(filter(_of_a_head, own))
         if {name: tensor.shape for name, tensor in theirs.items() if name not in heads} != {
             name: tensor.shape for name, tensor in own.items() if name not in heads
         }:
@@ -177,3 +178,8 @@ class SeparationTask(LightningModule):
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def _of_a_head(name: str) -> bool:
+    """Whether a network's tensor belongs to the layers that have maps for every stem."""
+    return "head" in name.split(".")
