@@ -11,7 +11,8 @@ import torch
 from benchmarks.processes import alone, best_seconds, machine
 from separate.frontend import FrontEnd
 from separate.losses.feature import FeatureLoss, PictureConfig
-from separate.models.mmdensenet import PRESETS, MMDenseNet
+from separate.models.config import PRESETS
+from separate.models.mmdensenet import MMDenseNet
 from separate.models.vgg import VGGFeatures
 from separate.separator import has_bfloat16
 

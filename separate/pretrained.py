@@ -20,7 +20,8 @@ from safetensors import SafetensorError, safe_open
 
 from separate.errors import ModelError
 from separate.frontend import FrontEndConfig
-from separate.models.mmdensenet import MMDenseNet, MMDenseNetConfig
+from separate.models.config import MMDenseNetConfig
+from separate.models.mmdensenet import MMDenseNet
 
 PACKAGE = Path(__file__).parent
 FOLDERS = (PACKAGE / "shipped", PACKAGE.parent / "pretrained")  # in an installed package, in a checkout

@@ -1,6 +1,7 @@
 """A small model with random weights, and sounds to separate."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ from safetensors.torch import save_file
 
 from separate import Separator
 from separate.frontend import FrontEndConfig
-from separate.models.mmdensenet import MMDenseNet, MMDenseNetConfig, PathConfig
+from separate.models.config import MMDenseNetConfig, PathConfig
+from separate.models.mmdensenet import MMDenseNet
 from separate.pretrained import Card
 
 RATE = 44100
@@ -28,6 +30,13 @@ def tiny_config(stems: int = 1, output: str = "mask") -> MMDenseNetConfig:
         compression=0.5,
         output=output,
     )
+
+
+def apart_config(stems: int = 1, output: str = "mask") -> MMDenseNetConfig:
+    """tiny_config with bands that keep their own strides up to the output."""
+    config = tiny_config(stems, output)
+    low, high = (replace(band, stem_stride=stride) for band, stride in zip(config.bands, (1, 4), strict=True))
+    return replace(config, bands=(low, high), endings=((5, 6, 3), (4, 6, 1)))
 
 
 def random_network(config: MMDenseNetConfig) -> MMDenseNet:

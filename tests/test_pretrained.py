@@ -83,6 +83,9 @@ def test_every_model_that_ships_loads_and_says_where_it_comes_from() -> None:
         {"network__full__stem_kernel": [4, 3, 3]},
         {"network__full__stem_kernel": [1000, 3]},
         {"network__merge_channels": True},
+        {"network__endings": [[4, 4, 1]]},
+        {"network__endings": [[4, 4, 0], [4, 4, 1]]},
+        {"network__endings": [[0, 4, 1], [4, 4, 1]]},
         {"network__compression": None},
         {"network__compression": 0},
         {"network__compression": 1e4},
@@ -144,6 +147,8 @@ def deep(halvings: int, layers: int = 1, growth: int = 1) -> dict[str, object]:
         (deep(0, 10**5), "too deep"),
         (deep(1, 1, 20000), "too wide"),
         ({"network__merge_channels": 200000}, "too wide"),
+        ({"network__endings": [[200000, 4, 1], [4, 4, 1]]}, "too wide"),
+        ({"network__endings": [[4, 4, 513], [4, 4, 1]]}, "too deep"),
     ],
 )
 def test_a_network_of_absurd_cost_is_refused_before_anything_is_built(folder: Path, changes: dict[str, object], message: str) -> None:

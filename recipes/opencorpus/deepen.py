@@ -13,7 +13,8 @@ from torch.nn.functional import pad
 
 from recipes.export import notes_of, write_model
 from separate.errors import ModelError
-from separate.models.mmdensenet import MMDenseNet, deepened
+from separate.models.config import deepened
+from separate.models.mmdensenet import MMDenseNet
 from separate.pretrained import Card, load, read_card
 
 

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from recipes.export import notes_of, write_model
 from separate.frontend import FrontEndConfig
-from separate.models.mmdensenet import MMDenseNet, lengthened
+from separate.models.config import lengthened
+from separate.models.mmdensenet import MMDenseNet
 from separate.pretrained import Card, load, read_card
 
 

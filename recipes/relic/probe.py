@@ -21,7 +21,8 @@ from separate.data.mixer import QUIET
 from separate.data.stems import find_songs
 from separate.errors import ModelError, SeparateError
 from separate.frontend import FrontEnd, FrontEndConfig
-from separate.models.mmdensenet import PRESETS, MMDenseNet
+from separate.models.config import PRESETS
+from separate.models.mmdensenet import MMDenseNet
 from separate.models.vgg import NAMES
 from separate.pretrained import load, read_card
 from separate.tasks.features import load_vgg

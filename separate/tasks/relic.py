@@ -22,7 +22,8 @@ from separate.errors import ModelError
 from separate.frontend import FrontEnd, FrontEndConfig
 from separate.losses.feature import PictureConfig, picture
 from separate.losses.relic import RelicTerms, TargetNetwork, momentum, relic
-from separate.models.mmdensenet import PRESETS, MMDenseNet
+from separate.models.config import PRESETS
+from separate.models.mmdensenet import MMDenseNet
 from separate.models.projector import Projector
 from separate.models.vgg import NAMES, convolutions, layer_place
 

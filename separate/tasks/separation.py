@@ -22,7 +22,8 @@ from separate.errors import ModelError
 from separate.frontend import FrontEnd, FrontEndConfig, unit_phase, with_phase
 from separate.losses.relic import RelicTerms
 from separate.losses.spectrogram import BandL2
-from separate.models.mmdensenet import PRESETS, MMDenseNet, MMDenseNetConfig
+from separate.models.config import PRESETS, MMDenseNetConfig
+from separate.models.mmdensenet import MMDenseNet
 from separate.pretrained import load, read_card
 from separate.tasks.relic import STATISTICS_EXAMPLES, BottleneckEncoder, Invariance, encoder_weights, kept_statistics
 

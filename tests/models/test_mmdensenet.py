@@ -1,8 +1,13 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
-from separate.models.mmdensenet import PRESETS, MMDenseNet, MMDenseNetConfig, PathConfig
-from tests.conftest import random_network, tiny_config
+from separate.models.config import PRESETS, MMDenseNetConfig, PathConfig
+from separate.models.mmdensenet import MMDenseNet
+from tests.conftest import apart_config, random_network, tiny_config
+
+kinds = pytest.mark.parametrize("kind", [tiny_config, apart_config])
 
 
 def parameters(config: MMDenseNetConfig) -> int:
@@ -46,29 +51,33 @@ def test_presets_keep_the_shape(name: str, frames: int) -> None:
 
 
 @pytest.mark.parametrize("within", [slice(0, 5), slice(3, 20), slice(18, None), slice(40, 64), slice(57, 58), slice(99, 107)])
-def test_a_part_of_the_frames_is_that_part_of_the_whole(within: slice) -> None:
-    network, magnitude = random_network(tiny_config(2, "mask")), torch.rand(1, 2, 257, 107)
+@kinds
+def test_a_part_of_the_frames_is_that_part_of_the_whole(kind, within: slice) -> None:
+    network, magnitude = random_network(kind(2, "mask")), torch.rand(1, 2, 257, 107)
     torch.testing.assert_close(network(magnitude, [1], within), network(magnitude)[:, 1:, ..., within])
 
 
 @pytest.mark.parametrize("output", ["mask", "magnitude"])
-def test_several_stems_come_out_and_a_mask_never_exceeds_the_mixture(output: str) -> None:
+@kinds
+def test_several_stems_come_out_and_a_mask_never_exceeds_the_mixture(kind, output: str) -> None:
     magnitude = torch.rand(2, 2, 257, 20)
-    out = random_network(tiny_config(3, output))(magnitude)
+    out = random_network(kind(3, output))(magnitude)
     assert out.shape == (2, 3, 2, 257, 20)
     if output == "mask":
         assert (out <= magnitude[:, None]).all()
 
 
 @pytest.mark.parametrize("output", ["mask", "magnitude"])
-def test_chosen_stems_are_those_of_the_whole(output: str) -> None:
-    network, magnitude = random_network(tiny_config(3, output)), torch.rand(1, 2, 257, 20)
+@kinds
+def test_chosen_stems_are_those_of_the_whole(kind, output: str) -> None:
+    network, magnitude = random_network(kind(3, output)), torch.rand(1, 2, 257, 20)
     torch.testing.assert_close(network(magnitude, [2, 0]), network(magnitude)[:, [2, 0]])
 
 
-def test_the_context_covers_what_gradients_see_and_not_much_more() -> None:
+@kinds
+def test_the_context_covers_what_gradients_see_and_not_much_more(kind) -> None:
     """Output of a stretch aligned to the stride depends on `context` frames on either side and on none beyond."""
-    config = tiny_config()
+    config = kind()
     network = random_network(config).double()
     start, stop = 10 * config.stride, 12 * config.stride
     magnitude = torch.rand(1, 2, 257, 24 * config.stride, dtype=torch.float64).add_(0.1).requires_grad_()
@@ -79,8 +88,9 @@ def test_the_context_covers_what_gradients_see_and_not_much_more() -> None:
     assert max(left, right) >= config.context - config.stride
 
 
-def test_the_stride_is_the_shift_the_network_commutes_with() -> None:
-    config = tiny_config()
+@kinds
+def test_the_stride_is_the_shift_the_network_commutes_with(kind) -> None:
+    config = kind()
     network = random_network(config).double()
     magnitude = torch.rand(1, 2, 257, 20 * config.stride, dtype=torch.float64)
     inner = slice(8 * config.stride, 10 * config.stride)
@@ -92,8 +102,9 @@ def test_the_stride_is_the_shift_the_network_commutes_with() -> None:
     assert (plain - other).abs().max() > 1e-4
 
 
-def test_folding_the_norms_changes_nothing() -> None:
-    network = random_network(tiny_config(2))
+@kinds
+def test_folding_the_norms_changes_nothing(kind) -> None:
+    network = random_network(kind(2))
     magnitude = torch.rand(1, 2, 257, 30)
     with torch.no_grad():
         torch.testing.assert_close(network.folded()(magnitude), network(magnitude), atol=1e-5, rtol=1e-4)
@@ -101,8 +112,9 @@ def test_folding_the_norms_changes_nothing() -> None:
     assert any(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules())
 
 
-def test_silence_gives_silence() -> None:
-    out = random_network(tiny_config())(torch.zeros(1, 2, 257, 8))
+@kinds
+def test_silence_gives_silence(kind) -> None:
+    out = random_network(kind())(torch.zeros(1, 2, 257, 8))
     assert out.abs().max() == 0
 
 
@@ -114,6 +126,8 @@ def test_silence_gives_silence() -> None:
         (lambda: PathConfig(0, 5, 4, (3, 2), ((4, 1),)), "stem kernel"),
         (lambda: MMDenseNetConfig((PathConfig(1, 5, 4, (3, 3), ((4, 1),)),), PathConfig(0, 5, 4, (3, 3), ((4, 1),)), 4, (4, 1)), "tile"),
         (lambda: MMDenseNetConfig((PathConfig(0, 5, 4, (3, 3), ((4, 1),)),), PathConfig(0, 6, 4, (3, 3), ((4, 1),)), 4, (4, 1)), "cover"),
+        (lambda: replace(tiny_config(), endings=((4, 4, 1),)), "1 endings for 2 bands"),
+        (lambda: replace(apart_config(), full=replace(tiny_config().full, stem_stride=2)), "multiple of every band's"),
     ],
 )
 def test_configurations_that_make_no_network_are_refused(change, message: str) -> None:
@@ -124,3 +138,20 @@ def test_configurations_that_make_no_network_are_refused(change, message: str) -
 def test_input_of_another_shape_is_refused() -> None:
     with pytest.raises(ValueError, match="expected 2 channels"):
         random_network(tiny_config())(torch.zeros(1, 1, 257, 8))
+
+
+def test_bands_with_their_own_endings_hear_only_themselves_and_the_full_band() -> None:
+    """At the edge between two of them nothing of the finer one's last maps reaches the coarser one's bins."""
+    network, magnitude = random_network(apart_config()), torch.rand(1, 2, 257, 16)
+    before = network(magnitude)
+    network.bands[0].merge[0].weight.data.zero_()
+    after = network(magnitude)
+    torch.testing.assert_close(before[..., 64:, :], after[..., 64:, :], atol=0, rtol=0)
+    assert not torch.allclose(before[..., :64, :], after[..., :64, :])
+
+
+def test_what_follows_the_bottleneck_is_all_that_embeddings_do_not_use() -> None:
+    network = random_network(apart_config()).requires_grad_()
+    network.embed(torch.rand(1, 2, 257, 16)).sum().backward()
+    unused = {id(parameter) for parameter in network.parameters() if parameter.grad is None}
+    assert unused == {id(parameter) for parameter in network.after_bottleneck().parameters()}

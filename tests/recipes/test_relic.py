@@ -9,7 +9,7 @@ import yaml
 
 from recipes.relic import instruments, pretrain, probe
 from separate.errors import ModelError
-from separate.models.mmdensenet import PRESETS
+from separate.models.config import PRESETS
 from separate.models.vgg import NAMES
 from separate.tasks.relic import VGGEncoder
 from tests.conftest import RATE

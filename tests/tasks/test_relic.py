@@ -12,7 +12,8 @@ from separate.augment.spectrogram import Gain, Tilt
 from separate.errors import ModelError
 from separate.frontend import FrontEndConfig
 from separate.losses.relic import momentum
-from separate.models.mmdensenet import PRESETS, MMDenseNet
+from separate.models.config import PRESETS
+from separate.models.mmdensenet import MMDenseNet
 from separate.tasks.features import load_vgg
 from separate.tasks.relic import BottleneckEncoder, Invariance, RelicTask, VGGEncoder, kept_statistics
 from separate.tasks.separation import SeparationTask

@@ -14,7 +14,7 @@ from separate.data.module import StemsData
 from separate.frontend import FrontEndConfig
 from separate.pretrained import load, read_card
 from separate.tasks.separation import SeparationTask
-from tests.conftest import RATE, tiny_config
+from tests.conftest import RATE, apart_config, random_network, tiny_config
 from tests.songs import made_up_song
 
 RECIPE = Path(__file__).parent.parent.parent / "recipes" / "opencorpus" / "vocals.yaml"
@@ -156,6 +156,21 @@ def test_training_can_start_from_a_model_of_other_stems(two_stem_model: Path, mo
     assert not torch.equal(task.network.head.weight[:, :2], old.head.weight[:, :2])
     with pytest.raises(ModelError, match="not the recipe's"):
         SeparationTask(["vocals"], "strided", initial_model=model)
+
+
+def test_a_network_whose_bands_end_apart_trains_from_one_of_other_stems(tmp_path: Path) -> None:
+    old = random_network(apart_config(2))
+    notes = {"name": "apart", "description": "for tests", "licence": "MIT"}
+    export.write_model(old, ("vocals", "drums"), RATE, FrontEndConfig(512, 256), notes, tmp_path / "apart")
+    torch.manual_seed(1)
+    task = SeparationTask(["bass", "drums"], apart_config(), FrontEndConfig(512, 256), initial_model=tmp_path / "apart")
+    for ending, theirs in zip(task.network.endings, old.endings, strict=True):
+        torch.testing.assert_close(ending.head.weight[:, 2:], theirs.head.weight[:, 2:], check_stride=False)
+        torch.testing.assert_close(ending.head.bias[2:], theirs.head.bias[2:])
+        assert not torch.equal(ending.head.weight[:, :2], theirs.head.weight[:, :2])
+    task.log = lambda *_, **__: None
+    task.training_step(0.1 * torch.randn(2, 3, 2, 8192), 0).backward()
+    assert all(parameter.grad.abs().max() > 0 for ending in task.network.endings for parameter in ending.head.parameters())
 
 
 def test_songs_to_validate_on_are_never_trained_on(tmp_path: Path) -> None:
