@@ -35,8 +35,8 @@ def tiny_config(stems: int = 1, output: str = "mask") -> MMDenseNetConfig:
 def apart_config(stems: int = 1, output: str = "mask") -> MMDenseNetConfig:
     """tiny_config with bands that keep their own strides up to the output."""
     config = tiny_config(stems, output)
-    low, high = (replace(band, stem_stride=stride) for band, stride in zip(config.bands, (1, 4), strict=True))
-    return replace(config, bands=(low, high), endings=((5, 6, 3), (4, 6, 1)))
+    low = replace(config.bands[0], stem_stride=1, stem_kernel=(5, 3))
+    return replace(config, bands=(low, config.bands[1]), endings=((5, 6, 3), (4, 6, 1)))
 
 
 def random_network(config: MMDenseNetConfig) -> MMDenseNet:

@@ -33,7 +33,7 @@ def _stretched(name: str, tensor: Tensor) -> Tensor:
     """First convolutions sum over twice as many bins, so with half the weight; the head hands each row to twice as many."""
     if name.endswith("stem.0.weight"):
         return tensor.repeat_interleave(2, dim=2) / 2
-    return tensor.repeat_interleave(2, dim=2) if name == "head.weight" else tensor
+    return tensor.repeat_interleave(2, dim=2) if name.endswith("head.weight") else tensor
 
 
 def main(arguments: list[str] | None = None) -> None:

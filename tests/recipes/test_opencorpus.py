@@ -8,6 +8,7 @@ import soundfile
 import torch
 from torch import nn
 
+from recipes.export import write_model
 from recipes.opencorpus import bands, catalogue, desk, recorded, sampled, singing, spoken
 from recipes.opencorpus.build import summarise
 from recipes.opencorpus.deepen import deepen
@@ -15,9 +16,10 @@ from recipes.opencorpus.lengthen import lengthen
 from separate.augment import waveform
 from separate.data.stems import find_songs
 from separate.errors import ModelError
+from separate.frontend import FrontEndConfig
 from separate.models.mmdensenet import MultiScaleDenseNet
 from separate.pretrained import load, read_card
-from tests.conftest import RATE, sound
+from tests.conftest import RATE, apart_config, random_network, sound, tiny_config
 
 
 def syllable_string(seconds: float = 2.0, pitch: float = 220.0) -> np.ndarray:
@@ -186,8 +188,12 @@ def test_the_desk_keeps_length_and_peak_where_it_says_so() -> None:
         assert out.shape == wave.shape and np.isfinite(out).all() and not np.allclose(out, wave)
 
 
-def test_a_lengthened_network_hears_the_same_in_bins_half_as_wide(model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [tiny_config, apart_config])
+def test_a_lengthened_network_hears_the_same_in_bins_half_as_wide(kind, tmp_path: Path) -> None:
     """Where neighbours on the fine grid are equal, it is the coarse one, and so are the stems' magnitudes, but for the highest bin."""
+    model = tmp_path / "model"
+    notes = {"name": "short", "description": "for tests", "licence": "MIT"}
+    write_model(random_network(kind()), ("vocals",), RATE, FrontEndConfig(512, 256), notes, model)
     card = lengthen(model, tmp_path / "out")
     before, after = load(model, read_card(model)).eval(), load(tmp_path / "out", card).eval()
     assert (card.front_end.n_fft, card.front_end.hop_length) == (1024, 512)
