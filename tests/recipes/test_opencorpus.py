@@ -220,3 +220,11 @@ def test_a_deepened_network_does_the_same_until_it_is_trained(model: Path, tmp_p
     torch.testing.assert_close(load(tmp_path / "out", card).eval()(magnitude), before(magnitude))
     with pytest.raises(ModelError, match="has 4 layers"):
         deepen(tmp_path / "out", tmp_path / "again", layers=4)
+
+
+def test_the_start_for_training_loads_and_was_made_of_open_sources() -> None:
+    folder = Path(catalogue.__file__).parent / "four-fine"
+    card = read_card(folder)
+    load(folder, card)
+    assert card.sources and card.scores and card.training
+    assert all(catalogue.SOURCES[source["name"]].licence_class == "open" for source in card.sources)
