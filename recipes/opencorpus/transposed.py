@@ -29,7 +29,7 @@ def transpose(wave: np.ndarray, semitones: int) -> np.ndarray:
     with tempfile.TemporaryDirectory() as folder:
         before, after = Path(folder) / "before.wav", Path(folder) / "after.wav"
         soundfile.write(before, wave, RATE, subtype="FLOAT")
-        command = ("rubberband", "--quiet", "--fine", "--formant", "--pitch", str(semitones), before, after)
+        command = ("rubberband", "--quiet", "--fine", "--formant", "--centre-focus", "--pitch", str(semitones), before, after)
         try:
             subprocess.run(command, check=True)
         except FileNotFoundError as error:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import butter, sosfilt
 
-from separate.augment.waveform import Wave, decibels, limiter_gain
+from separate.augment.waveform import Wave, decibels, level, limiter_gain
 
 AnyWave = NDArray[np.floating]
 
@@ -65,6 +65,28 @@ def wah(wave: AnyWave, rate: int, low: float, high: float, hertz: float) -> AnyW
         near = np.maximum(0, 1 - np.abs(where - place) * (len(places) - 1))
         out = out + near[:, None] * sosfilt(band, wave, axis=0)
     return np.asarray(out, dtype=wave.dtype)
+
+
+def amplifier(wave: AnyWave, rate: int, cut: float, drive: float, bias: float, speaker: float, wet_db: float) -> AnyWave:
+    """Beside the clean sound, at `wet_db` against it, an overdriven amplifier; the level stays.
+
+    What lies above `cut` Hz goes through a tanh curve of slope `drive` and a loudspeaker that ends at `speaker` Hz; `bias` shifts it
+    for even harmonics too.
+    """
+    high = sosfilt(butter(1, cut, "highpass", fs=rate, output="sos"), wave, axis=0)
+    driven = np.tanh(drive * high / max(1e-9, float(np.abs(high).max())) + bias)
+    driven = sosfilt(butter(2, (60, speaker), "bandpass", fs=rate, output="sos"), driven - np.tanh(bias), axis=0)
+    before, now = level(wave), level(driven)
+    if not np.isfinite(before) or not np.isfinite(now):
+        return wave
+    out = wave + decibels(before - now + wet_db) * driven
+    return np.asarray(decibels(before - level(out)) * out, dtype=wave.dtype)
+
+
+def any_amplifier(wave: Wave, rng: np.random.Generator, rate: int) -> Wave:
+    """An amplifier of random settings, from a warm bass to a fuzz."""
+    speaker = np.exp(rng.uniform(np.log(1500), np.log(7000)))
+    return amplifier(wave, rate, rng.uniform(60, 500), np.exp(rng.uniform(1, 4)), rng.uniform(0, 0.8), speaker, rng.uniform(-12, 6))
 
 
 def any_effect(wave: Wave, rng: np.random.Generator, rate: int) -> Wave:

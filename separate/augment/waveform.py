@@ -11,6 +11,7 @@ import soxr
 from numpy.typing import NDArray
 from scipy import fft
 from scipy.ndimage import minimum_filter1d, uniform_filter1d
+from scipy.signal import oaconvolve
 
 Wave = NDArray[np.float32]
 LIMITER_HOP = 128  # samples
@@ -51,6 +52,18 @@ def equalise(wave: Wave, rng: np.random.Generator, rate: int, spread_db: float) 
     curve = 10 ** (np.interp(np.log(frequencies), np.log(points), gains) / 20)
     spectrum = fft.rfft(wave, size, axis=0) * curve[:, None].astype(np.float32)
     return np.asarray(fft.irfft(spectrum, size, axis=0)[: len(wave)], dtype=np.float32)
+
+
+def widen(wave: Wave, rng: np.random.Generator, rate: int) -> Wave:
+    """Another width: the side some dB up or down, and to it the mid, smeared over up to 30 ms, 6 to 36 dB below.
+
+    What is rendered in the middle has no side at all; what is recorded, or was compressed, always has some.
+    """
+    mid, side = (wave[:, 0] + wave[:, 1]) / 2, (wave[:, 0] - wave[:, 1]) / 2
+    smear = rng.normal(size=int(rng.uniform(0.002, 0.03) * rate))
+    smear *= decibels(-rng.uniform(6, 36)) / np.sqrt(np.square(smear).sum())
+    side = side * decibels(rng.normal(0, 3)) + oaconvolve(mid, smear.astype(np.float32))[: len(mid)]
+    return np.asarray(np.stack((mid + side, mid - side), axis=1), dtype=np.float32)
 
 
 def room(wave: Wave, rng: np.random.Generator, rate: int) -> Wave:

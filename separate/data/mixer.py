@@ -41,6 +41,8 @@ class MixConfig:
     equaliser_db: float = 3.0
     effects_share: float = 0.4  # equaliser; half as often a room
     desk_share: float = 0.0  # drive, compression, doubling, echo, tremolo
+    width_share: float = 0.0
+    amplifier_share: Mapping[str, float] = field(default_factory=dict)  # by stem: overdriven, as basses and guitars often are
     low_pass_share: float = 0.4
     limiter_share: float = 0.5
     source_weights: Mapping[str, float] = field(default_factory=dict)  # by source and by source/stem; default 1
@@ -135,12 +137,16 @@ class RandomMixes(Dataset[torch.Tensor]):
         config = self.config
         wave = waveform.change_speed(song.read(stem, start, int(self.samples * speed) + 1), speed, self.samples)
         wave = waveform.flip(wave, rng) * waveform.decibels(rng.normal(0, gain_db))
+        if (share := config.amplifier_share.get(stem, 0.0)) and rng.random() < share:
+            wave = effects.any_amplifier(wave, rng, song.rate)
         if config.desk_share and rng.random() < config.desk_share:
             wave = effects.any_effect(wave, rng, song.rate)
         if rng.random() < config.effects_share:
             wave = waveform.equalise(wave, rng, song.rate, config.equaliser_db)
         if rng.random() < config.effects_share / 2:
             wave = waveform.room(wave, rng, song.rate)
+        if config.width_share and rng.random() < config.width_share:
+            wave = waveform.widen(wave, rng, song.rate)
         return wave
 
     def _lively(self, song: Song, stem: str, speed: float, rng: np.random.Generator) -> int:

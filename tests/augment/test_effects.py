@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from separate.augment import effects
-from separate.augment.waveform import Wave
+from separate.augment.waveform import Wave, level
 from tests.conftest import RATE, sound
 
 
@@ -61,6 +61,24 @@ def test_a_wah_brings_out_what_its_resonance_passes() -> None:
         heard = effects.wah(tone(hertz), RATE, low=400, high=2000, hertz=1)
         levels = [20 * np.log10(np.abs(heard[part]).max() / 0.5) for part in (loud, faint)]
         assert levels[0] == pytest.approx(2, abs=1.0) and levels[1] < -7  # a quarter is added in phase; next to nothing passes
+
+
+def test_an_amplifier_adds_harmonics_of_what_it_is_given_below_its_speakers_end_and_keeps_the_level() -> None:
+    """A bass note alone has next to nothing at its fifth harmonic; through an amplifier it has, and still the same level."""
+    driven = effects.amplifier(tone(100), RATE, cut=60, drive=20, bias=0.0, speaker=4000, wet_db=0)
+    assert level(driven) == pytest.approx(level(tone(100)), abs=0.01)
+    assert share(tone(100), 500) < 1e-6 < 5e-3 < share(driven, 500)
+    assert share(driven, 200) < 1e-6 < 1e-4 < share(effects.amplifier(tone(100), RATE, 60, 20, 0.8, 4000, 0), 200)
+    dark = effects.amplifier(tone(100), RATE, cut=60, drive=20, bias=0.0, speaker=250, wet_db=0)
+    assert share(dark, 500) < share(driven, 500) / 4
+    faint = effects.amplifier(tone(100), RATE, cut=60, drive=20, bias=0.0, speaker=4000, wet_db=-40)
+    np.testing.assert_allclose(faint, tone(100), atol=0.02)
+
+
+def test_an_amplifier_of_any_setting_leaves_silence() -> None:
+    silence = np.zeros((RATE, 2), dtype=np.float32)
+    np.testing.assert_array_equal(effects.any_amplifier(silence, np.random.default_rng(0), RATE), silence)
+    assert {effects.any_amplifier(sound(1), np.random.default_rng(seed), RATE).dtype for seed in range(4)} == {np.dtype(np.float32)}
 
 
 class Chosen(np.random.Generator):

@@ -10,6 +10,7 @@ TRANSFORMS = {
     "flip": waveform.flip,
     "equalise": lambda wave, rng: waveform.equalise(wave, rng, RATE, 4.0),
     "room": lambda wave, rng: waveform.room(wave, rng, RATE),
+    "widen": lambda wave, rng: waveform.widen(wave, rng, RATE),
     "low_pass": lambda wave, rng: waveform.low_pass(wave, 12000, RATE),
 }
 
@@ -22,6 +23,16 @@ def test_transforms_are_linear_so_a_mixture_stays_the_sum(name: str) -> None:
     np.testing.assert_allclose(out_a + out_b, out_sum, atol=2e-4)
     if name != "flip":
         assert np.abs(out_a - a).max() > 1e-3
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_widened_has_a_side_and_keeps_its_mid(seed: int) -> None:
+    """The side is 6 to 36 dB below the mid where there was none."""
+    middle = np.repeat(sound(1, channels=1), 2, axis=1)
+    wide = waveform.widen(middle, np.random.default_rng(seed), RATE)
+    np.testing.assert_allclose(wide.mean(1), middle.mean(1), atol=1e-6)
+    side = (wide[:, 0] - wide[:, 1]) / 2
+    assert -42 < 10 * np.log10(np.square(side).mean() / np.square(middle.mean(1)).mean()) < 0
 
 
 def test_limiting_holds_the_peak_with_one_gain() -> None:

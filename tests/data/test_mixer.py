@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -100,3 +102,15 @@ def test_the_desk_works_on_single_stems(songs: list[Song]) -> None:
     assert all(torch.equal(a, b) for a, b in zip(treated, again, strict=True))
     assert any(not torch.allclose(a, b, atol=1e-3) for a, b in zip(without, treated, strict=True))
     assert all(example.isfinite().all() for example in treated)
+
+
+def test_amplifiers_are_for_the_stems_they_are_given_to(songs: list[Song]) -> None:
+    """Drawn alike, drums come out the same and the bass, which comes after them, does not."""
+    plain = MixConfig(song_share=0, backing_share=0, stem_share=1, effects_share=0)
+    stems = [
+        dict(RandomMixes(songs, ["bass"], 20000, 1, 3, replace(plain, amplifier_share=share))._compose(np.random.default_rng(1)))
+        for share in ({}, {"bass": 1.0}, {"bass": 0.0})
+    ]
+    assert np.array_equal(stems[0]["drums"], stems[1]["drums"])
+    assert not np.allclose(stems[0]["bass"], stems[1]["bass"], atol=1e-2)
+    assert all(np.array_equal(stems[0][name], stems[2][name]) for name in stems[0])
