@@ -38,7 +38,7 @@ def clip(song: Song, stems: list[str], rng: np.random.Generator) -> Wave:
     count = SECONDS * song.rate
     for _ in range(TRIES):
         start = int(rng.integers(0, max(1, song.samples - count)))
-        wave = np.stack([song.read(stem, start, count) for stem in stems]).sum(0)
+        wave = np.stack([song.read_apart(stem, start, count) for stem in stems]).sum(0)
         if level(wave) > SOUNDING:
             return np.asarray(wave.T)
     raise AudioError(f"{song.source}/{song.name}: {TRIES} places of {', '.join(stems)} are silent")
@@ -69,7 +69,7 @@ def mixes(voices: Path, backings: Path, clips: int, seed: int) -> Iterator[tuple
     for source, songs in sources.items():
         for _, voice in zip(range(clips), sung(singers, rng), strict=False):
             song = songs[rng.integers(len(songs))]
-            backing = clip(song, [stem for stem in song.files if stem != "vocals"], rng)
+            backing = clip(song, [stem for stem in song.apart() if stem != "vocals"], rng)
             voice = voice * decibels(level(backing.T) - BELOW - level(voice.T))
             gain = PEAK / float(np.abs(voice + backing).max())
             yield source, gain * (voice + backing), gain * voice

@@ -1,8 +1,8 @@
 """What the open corpus consists of: every source with its licence and credit, and how a song made from it is stored.
 
 A song is a folder of stems, `<source>/<song>/{vocals,drums,bass,other,accompaniment}.wav`, all of the same length, 44.1 kHz,
-stereo, 16 bits, with a `song.json` that says where it came from. `accompaniment` stands where only the sum of drums, bass
-and other is known. Licence class "share-alike" marks what a permissive model has to leave out.
+stereo, 16 bits, with a `song.json` that says where it came from. `accompaniment` is all but the vocals and stands
+where not all of drums, bass and other are known apart. Licence class "share-alike" marks what a permissive model has to leave out.
 """
 
 from __future__ import annotations

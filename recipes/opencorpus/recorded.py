@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recipes.opencorpus.catalogue import RATE, SOURCES, Source, active_minutes, read_audio, write_song
+from recipes.opencorpus.catalogue import RATE, SOURCES, Source, read_audio, write_song
 
 log = logging.getLogger(__name__)
 VALIDATION_SONGS = ("sodium", "potassium")
@@ -20,14 +20,18 @@ LOOP_SECONDS = 20
 
 
 def album(corpus: Path) -> Iterator[tuple[str, str, dict[str, np.ndarray]]]:
-    """("train" or "valid", song, stems) of "Everything is Free"; stems that are silent throughout are left out."""
+    """("train" or "valid", song, stems) of "Everything is Free".
+
+    The bass sits in "other" in all but one of the songs to train on: from them come vocals, drums and the accompaniment.
+    """
     for folder in sorted((corpus / "everything_is_free").iterdir()):
         stems = {path.stem: read_audio(path) for path in sorted(folder.glob("*.ogg"))}
         longest = max(len(wave) for wave in stems.values())
         stems = {name: np.pad(wave, ((0, longest - len(wave)), (0, 0))) for name, wave in stems.items()}
         valid = folder.name in VALIDATION_SONGS
         if not valid:
-            stems = {name: wave for name, wave in stems.items() if active_minutes(wave) > 0}
+            accompaniment = np.sum([wave for name, wave in stems.items() if name != "vocals"], axis=0)
+            stems = {"vocals": stems["vocals"], "drums": stems["drums"], "accompaniment": accompaniment}
         yield "valid" if valid else "train", folder.name, stems
 
 

@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from separate.augment import effects, waveform
-from separate.data.stems import Song, segment
+from separate.data.stems import PARTS, Song, segment
 
 Wave = NDArray[np.float32]
 QUIET = -48.0  # dBFS: below it a clip counts as silence and another place is tried
 TRIES = 6
-PARTS: tuple[str, ...] = ("drums", "bass", "other")  # of a backing
 
 
 @dataclass(frozen=True)
@@ -51,8 +50,9 @@ class MixConfig:
 class RandomMixes(Dataset[torch.Tensor]):
     """`count` examples, each float32 [targets + 1, 2, samples]: the targets, then all the rest.
 
-    Example i of a seed is always the same. Mixes of every stem from its own song need songs with that stem. Songs with only an
-    `accompaniment` serve as backing; what drums, bass and other are in it is not known: where they are targets, their rows are NaN.
+    Example i of a seed is always the same. Mixes of every stem from its own song need songs with that stem. Songs with an
+    `accompaniment` serve as backing. Which of drums, bass and other are in what it has beyond the song's other stems is not known: the
+    rows of those are NaN, but where all of them are targets that of other holds it all.
     """
 
     def __init__(
@@ -88,12 +88,15 @@ class RandomMixes(Dataset[torch.Tensor]):
         rng = np.random.default_rng((self.seed, index))
         stems = self._compose(rng)
         rows = np.zeros((len(self.targets) + 1, self.samples, 2), dtype=np.float32)
+        missing = {*PARTS} - {name for name, _ in stems}
+        place = {target: row for row, target in enumerate(self.targets)}
+        if missing | {"other"} <= place.keys():
+            place["accompaniment"] = place["other"]
         for name, wave in stems:
-            rows[self.targets.index(name) if name in self.targets else -1] += wave
+            rows[place.get(name, -1)] += wave
         rows = self._master(rows, rng)
         if any(name == "accompaniment" for name, _ in stems):
-            own = {name for name, _ in stems}
-            rows[[row for row, target in enumerate(self.targets) if target in PARTS and target not in own]] = np.nan
+            rows[[place[name] for name in missing & place.keys() if place[name] != place.get("accompaniment")]] = np.nan
         return torch.from_numpy(np.ascontiguousarray(rows.transpose(0, 2, 1)))
 
     def _compose(self, rng: np.random.Generator) -> list[tuple[str, Wave]]:
@@ -104,7 +107,7 @@ class RandomMixes(Dataset[torch.Tensor]):
         if self.pools["backing"] and kind < config.song_share + config.backing_share:
             song = self._draw("backing", rng)
             start, speed = self._place(song, rng), self._speed(rng)
-            names = [name for name in self.backings if name in song.files]
+            names = [name for name in self.backings if name in song.apart()]
             stems = [(name, self._clip(song, name, start, speed, rng, config.stem_db[1] / 2)) for name in names]
             if not any(name in ("drums", "accompaniment") for name in names):
                 stems += self._own("drums", rng)
@@ -122,7 +125,7 @@ class RandomMixes(Dataset[torch.Tensor]):
     def _whole_song(self, rng: np.random.Generator) -> list[tuple[str, Wave]]:
         song, speed = self._draw("song", rng), self._speed(rng)
         start = self._lively(song, "vocals", speed, rng)
-        names = [name for name in ("vocals", *self.backings) if name in song.files]
+        names = [name for name in ("vocals", *self.backings) if name in song.apart()]
         return [(name, self._clip(song, name, start, speed, rng, 2.0)) for name in names]
 
     def _own(self, stem: str, rng: np.random.Generator) -> list[tuple[str, Wave]]:
@@ -135,7 +138,7 @@ class RandomMixes(Dataset[torch.Tensor]):
 
     def _clip(self, song: Song, stem: str, start: int, speed: float, rng: np.random.Generator, gain_db: float) -> Wave:
         config = self.config
-        wave = waveform.change_speed(song.read(stem, start, int(self.samples * speed) + 1), speed, self.samples)
+        wave = waveform.change_speed(song.read_apart(stem, start, int(self.samples * speed) + 1), speed, self.samples)
         wave = waveform.flip(wave, rng) * waveform.decibels(rng.normal(0, gain_db))
         if (share := config.amplifier_share.get(stem, 0.0)) and rng.random() < share:
             wave = effects.any_amplifier(wave, rng, song.rate)

@@ -1,7 +1,7 @@
 """Folders of stems: a song is a folder with one audio file a stem, all of the same length and rate.
 
-Any file that soundfile reads will do (`vocals.wav`, `drums.flac`, ...). `accompaniment` may stand in for the stems that are
-not vocals where only their sum is known; a file called `mixture` is not a stem and is ignored. The folder above a song names its
+Any file that soundfile reads will do (`vocals.wav`, `drums.flac`, ...). `accompaniment` is all that is not vocals, for
+songs whose drums, bass and other are not all known; a file called `mixture` is not a stem and is ignored. The folder above a song names its
 source (an album, a collection).
 """
 
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from separate.errors import AudioError
 
-STEMS = ("vocals", "drums", "bass", "other", "accompaniment")
+PARTS = ("drums", "bass", "other")  # of a backing
+STEMS = ("vocals", *PARTS, "accompaniment")
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,15 @@ class Song:
             raise AudioError(f"{self.files[stem]}: {wave.shape[1]} channels, at most 2 can be used")
         wave = np.broadcast_to(wave, (len(wave), 2))
         return np.pad(wave, ((0, count - len(wave)), (0, 0)))
+
+    def apart(self) -> list[str]:
+        """Stems that add up to the mixture: of an accompaniment only what the others lack, and where all are known nothing."""
+        return [stem for stem in self.files if stem != "accompaniment" or not set(PARTS) <= self.files.keys()]
+
+    def read_apart(self, stem: str, start: int, count: int) -> NDArray[np.float32]:
+        """As `read`, but of an accompaniment what the song's drums, bass and other lack."""
+        parts = [part for part in PARTS if part in self.files] if stem == "accompaniment" else []
+        return np.asarray(np.sum([self.read(stem, start, count), *(-self.read(part, start, count) for part in parts)], axis=0))
 
 
 def open_song(folder: Path) -> Song | None:
@@ -68,5 +78,5 @@ def segment(song: Song, targets: tuple[str, ...], start: int, count: int) -> NDA
     """float32 [targets + 1, count, 2] from sample `start` on: the targets, then the sum of all that is no target."""
     silence = np.zeros((count, 2), dtype=np.float32)
     rows = [song.read(stem, start, count) if stem in song.files else silence for stem in targets]
-    rest = [song.read(stem, start, count) for stem in song.files if stem not in targets]
+    rest = [song.read_apart(stem, start, count) for stem in song.apart() if stem not in targets]
     return np.stack([*rows, np.sum([silence, *rest], axis=0)])

@@ -117,7 +117,8 @@ class SeparationTask(LightningModule):
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         stems, there = known(batch)
         estimate, mixture = self.estimate(stems.sum(1))
-        found: Tensor | dict[str, Tensor] = self.loss(estimate * there[:, :-1], self.front_end.stft(stems[:, :-1]), mixture[:, None])
+        estimate = self._as_known(estimate, there[:, :-1])
+        found: Tensor | dict[str, Tensor] = self.loss(estimate, self.front_end.stft(stems[:, :-1]), mixture[:, None])
         if isinstance(found, dict):
             self.log_dict({f"train/{name}": term for name, term in found.items()})
             found = torch.stack(list(found.values())).sum()
@@ -128,6 +129,15 @@ class SeparationTask(LightningModule):
             found = found + self.regulariser_weight * terms.total
         self.log("train/loss", found, prog_bar=True)
         return found
+
+    def _as_known(self, estimate: Tensor, there: Tensor) -> Tensor:
+        """Estimates of stems that are known; where other stands for several (see separate.data.mixer), the sum of theirs for it."""
+        if "other" not in self.targets:
+            return estimate * there
+        number = self.targets.index("other")
+        other = torch.zeros_like(there)
+        other[:, number] = there[:, number]
+        return estimate * there + other * (estimate * (1 - there)).sum(1, keepdim=True)
 
     def on_train_batch_start(self, batch: Tensor, batch_idx: int) -> None:
         now = time.perf_counter()

@@ -1,7 +1,9 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from separate.augment.waveform import level
@@ -75,10 +77,37 @@ def test_stems_of_finished_music_are_marked_as_unknown_where_they_are_targets(so
         stems, there = known(example)
         assert there.flatten().tolist() == [1, 0, 0, 1]
         assert stems[1:3].abs().max() == 0 and torch.equal(stems[[0, 3]], example[[0, 3]])
+    for example in RandomMixes(songs, ["vocals", "drums", "bass", "other"], 20000, 5, 0, config):
+        assert example[1:3].isnan().all() and example[3].abs().max() > 1e-3 and not example[4].any()  # all of it is in that of other
+    for example in RandomMixes(songs, ["drums", "other", "vocals"], 20000, 5, 0, config):
+        assert example[:2].isnan().all() and example[3].abs().max() > 1e-3  # the bass, no target, is in it too
     for example in RandomMixes(songs, ["vocals"], 20000, 5, 0, config):
         assert example.isfinite().all()
     with pytest.raises(ValueError, match="cannot be a target"):
         RandomMixes(songs, ["vocals", "accompaniment"], 20000, 5, 0)
+
+
+@pytest.mark.parametrize("song", [True, False])
+def test_an_accompaniment_stands_for_what_a_songs_other_stems_lack(tmp_path: Path, song: bool) -> None:
+    """Of a mixture drums and vocals are known, and bass and other together; where all are known, the accompaniment is nothing more."""
+    folder = tmp_path / "album" / "one"
+    made_up_song(folder, seed=1)
+    made_up_song(tmp_path / "unused" / "two", seed=2)
+    parts = [soundfile.read(folder / f"{stem}.wav")[0] for stem in ("drums", "bass", "other")]
+    soundfile.write(folder / "accompaniment.wav", np.sum(parts, axis=0), RATE, "FLOAT")
+    plain = MixConfig(song_share=float(song), backing_share=1, speed_range=(1, 1), no_vocals_share=1, effects_share=0)
+    plain = replace(plain, source_weights={"unused": 0}, limiter_share=0, low_pass_share=0)
+    targets = ["vocals", "drums", "bass", "other"]
+
+    def rows(config: MixConfig) -> torch.Tensor:
+        return RandomMixes(find_songs(tmp_path, RATE), targets, 20000, 1, 5, config)[0]
+
+    whole = rows(plain)
+    (folder / "bass.wav").unlink()
+    (folder / "other.wav").unlink()
+    partly = rows(plain)
+    assert whole.isfinite().all() and partly[2].isnan().all() and partly[[0, 1, 3, 4]].isfinite().all()
+    assert partly[3].abs().max() > 1e-3 and not partly[4].any()
 
 
 def test_a_target_nobody_has_is_an_error(songs: list[Song]) -> None:

@@ -59,15 +59,21 @@ def test_share_alike_sources_are_marked() -> None:
 def test_validation_songs_go_to_valid_and_nothing_of_them_to_train(tmp_path: Path) -> None:
     corpus = tmp_path / "corpus"
     for number, song in enumerate((*recorded.VALIDATION_SONGS, "lithium")):
-        for stem in ("vocals", "drums"):
+        for stem in ("vocals", "drums", "other"):
             write(corpus / "everything_is_free" / song / f"{stem}.ogg", sound(1, seed=number))
-    write(corpus / "everything_is_free" / "lithium" / "bass.ogg", np.zeros((RATE, 2)))
+    write(corpus / "everything_is_free" / "lithium" / "bass.ogg", sound(0.5))
     found = {(split, song): sorted(stems) for split, song, stems in recorded.album(corpus)}
     assert found == {
-        ("valid", "potassium"): ["drums", "vocals"],
-        ("valid", "sodium"): ["drums", "vocals"],
-        ("train", "lithium"): ["drums", "vocals"],  # the silent bass is left out
+        ("valid", "potassium"): ["drums", "other", "vocals"],
+        ("valid", "sodium"): ["drums", "other", "vocals"],
+        ("train", "lithium"): ["accompaniment", "drums", "vocals"],
     }
+    stems = {song: stems for _, song, stems in recorded.album(corpus)}["lithium"]
+    drums, other, bass = (
+        catalogue.read_audio(corpus / "everything_is_free" / "lithium" / f"{stem}.ogg") for stem in ("drums", "other", "bass")
+    )
+    np.testing.assert_allclose(stems["accompaniment"][: len(bass)], drums[: len(bass)] + other[: len(bass)] + bass, atol=1e-6)
+    np.testing.assert_allclose(stems["accompaniment"][len(bass) :], (drums + other)[len(bass) :], atol=1e-6)
 
 
 def test_a_syllable_string_is_made_to_sing_a_melody(tmp_path: Path) -> None:
