@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recipes.opencorpus.catalogue import RATE, SOURCES, Source, read_audio, write_song
+from recipes.opencorpus.catalogue import RATE, SOURCES, Source, active_minutes, read_audio, write_song
 
 log = logging.getLogger(__name__)
 VALIDATION_SONGS = ("sodium", "potassium")
@@ -30,8 +30,9 @@ def album(corpus: Path) -> Iterator[tuple[str, str, dict[str, np.ndarray]]]:
         stems = {name: np.pad(wave, ((0, longest - len(wave)), (0, 0))) for name, wave in stems.items()}
         valid = folder.name in VALIDATION_SONGS
         if not valid:
-            accompaniment = np.sum([wave for name, wave in stems.items() if name != "vocals"], axis=0)
-            stems = {"vocals": stems["vocals"], "drums": stems["drums"], "accompaniment": accompaniment}
+            backing = [wave for name, wave in stems.items() if name != "vocals"]
+            stems = {name: wave for name, wave in stems.items() if name in ("vocals", "drums") and active_minutes(wave) > 0}
+            stems |= {"accompaniment": np.sum(backing, axis=0)} if backing else {}
         yield "valid" if valid else "train", folder.name, stems
 
 
