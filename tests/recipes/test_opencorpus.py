@@ -1,25 +1,15 @@
 import json
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pytest
 import soundfile
-import torch
-from torch import nn
 
-from recipes.export import write_model
 from recipes.opencorpus import bands, catalogue, desk, recorded, sampled, singing, spoken
 from recipes.opencorpus.build import summarise
-from recipes.opencorpus.deepen import deepen
-from recipes.opencorpus.lengthen import lengthen
 from separate.augment import waveform
 from separate.data.stems import find_songs
-from separate.errors import ModelError
-from separate.frontend import FrontEndConfig
-from separate.models.mmdensenet import MultiScaleDenseNet
-from separate.pretrained import load, read_card
-from tests.conftest import RATE, apart_config, random_network, sound, tiny_config
+from tests.conftest import RATE, sound
 
 
 def syllable_string(seconds: float = 2.0, pitch: float = 220.0) -> np.ndarray:
@@ -192,45 +182,3 @@ def test_the_desk_keeps_length_and_peak_where_it_says_so() -> None:
     assert np.abs(desk.compress(10 * wave, 4, -20)).max() < np.abs(10 * wave).max()
     for out in (desk.room(wave, rng, 0.5, -12), desk.shelve_and_peak(wave, rng, 80, (1000, 2000), (3, 6))):
         assert out.shape == wave.shape and np.isfinite(out).all() and not np.allclose(out, wave)
-
-
-@pytest.mark.parametrize("kind", [tiny_config, apart_config])
-def test_a_lengthened_network_hears_the_same_in_bins_half_as_wide(kind, tmp_path: Path) -> None:
-    """Where neighbours on the fine grid are equal, it is the coarse one, and so are the stems' magnitudes, but for the highest bin."""
-    model = tmp_path / "model"
-    notes = {"name": "short", "description": "for tests", "licence": "MIT"}
-    write_model(random_network(kind()), ("vocals",), RATE, FrontEndConfig(512, 256), notes, model)
-    card = lengthen(model, tmp_path / "out")
-    before, after = load(model, read_card(model)).eval(), load(tmp_path / "out", card).eval()
-    assert (card.front_end.n_fft, card.front_end.hop_length) == (1024, 512)
-    before.input_mean.zero_()
-    before.input_scale.fill_(1.0)
-    coarse = torch.rand(1, 2, before.config.bins, 16)
-    coarse[:, :, -1] = 0
-    expected, found = before(coarse), after(coarse.repeat_interleave(2, dim=2)[:, :, :-1])
-    torch.testing.assert_close(found[..., ::2, :], expected, atol=1e-5, rtol=1e-4)
-
-
-def test_a_deepened_network_does_the_same_until_it_is_trained(model: Path, tmp_path: Path) -> None:
-    card = deepen(model, tmp_path / "out", layers=4)
-    assert all(path.blocks[path.halvings][1] == 4 for path in card.network.paths)
-    before, after = load(model, read_card(model)).eval(), load(tmp_path / "out", card).train()
-    magnitude = torch.rand(1, 2, before.config.bins, 16)
-    loss = after(magnitude).sum()
-    loss.backward()
-    fresh = [layer[0] for path in (*after.bands, after.full) for layer in cast(MultiScaleDenseNet, path).bottleneck.layers[1:-1]]
-    assert len(fresh) == 2 * len(card.network.paths) and all(cast(nn.Conv2d, conv).weight.any() for conv in fresh)
-    last = cast(nn.Conv2d, cast(MultiScaleDenseNet, after.full).bottleneck.layers[-1][0])
-    added = 2 * card.network.full.blocks[card.network.full.halvings][0]
-    assert last.weight.grad is not None and last.weight.grad[:, -added:].any()  # training takes them in
-    torch.testing.assert_close(load(tmp_path / "out", card).eval()(magnitude), before(magnitude))
-    with pytest.raises(ModelError, match="has 4 layers"):
-        deepen(tmp_path / "out", tmp_path / "again", layers=4)
-
-
-def test_the_start_for_training_loads_and_was_made_of_open_sources() -> None:
-    folder = Path(catalogue.__file__).parent / "four-fine"
-    card = read_card(folder)
-    load(folder, card)
-    assert card.sources and card.scores and card.training
-    assert all(catalogue.SOURCES[source["name"]].licence_class == "open" for source in card.sources)
