@@ -40,7 +40,7 @@ class MixConfig:
     equaliser_db: float = 3.0
     effects_share: float = 0.4  # equaliser; half as often a room
     desk_share: float = 0.0  # drive, compression, doubling, echo, tremolo
-    width_share: float = 0.0
+    width_share: float = 0.0  # another stereo width
     amplifier_share: Mapping[str, float] = field(default_factory=dict)  # by stem: overdriven, as basses and guitars often are
     low_pass_share: float = 0.4
     limiter_share: float = 0.5

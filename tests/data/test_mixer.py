@@ -9,7 +9,7 @@ import torch
 from separate.augment.waveform import level
 from separate.data.mixer import MixConfig, RandomMixes, Segments, known
 from separate.data.stems import Song, find_songs
-from tests.conftest import RATE
+from tests.conftest import RATE, sound
 from tests.songs import made_up_song
 
 
@@ -89,24 +89,23 @@ def test_stems_of_finished_music_are_marked_as_unknown_where_they_are_targets(so
 
 @pytest.mark.parametrize("song", [True, False])
 def test_an_accompaniment_stands_for_what_a_songs_other_stems_lack(tmp_path: Path, song: bool) -> None:
-    """Of a mixture drums and vocals are known, and bass and other together; where all are known, the accompaniment is nothing more."""
+    """Where all stems are known an accompaniment changes nothing; without bass and other, it is what the row of other holds."""
     folder = tmp_path / "album" / "one"
     made_up_song(folder, seed=1)
     made_up_song(tmp_path / "unused" / "two", seed=2)
+    config = MixConfig(song_share=float(song), backing_share=1, no_vocals_share=1, source_weights={"unused": 0})
+
+    def rows() -> torch.Tensor:
+        return RandomMixes(find_songs(tmp_path, RATE), ["vocals", "drums", "bass", "other"], 20000, 1, 5, config)[0]
+
+    without = rows()
     parts = [soundfile.read(folder / f"{stem}.wav")[0] for stem in ("drums", "bass", "other")]
     soundfile.write(folder / "accompaniment.wav", np.sum(parts, axis=0), RATE, "FLOAT")
-    plain = MixConfig(song_share=float(song), backing_share=1, speed_range=(1, 1), no_vocals_share=1, effects_share=0)
-    plain = replace(plain, source_weights={"unused": 0}, limiter_share=0, low_pass_share=0)
-    targets = ["vocals", "drums", "bass", "other"]
-
-    def rows(config: MixConfig) -> torch.Tensor:
-        return RandomMixes(find_songs(tmp_path, RATE), targets, 20000, 1, 5, config)[0]
-
-    whole = rows(plain)
+    assert torch.equal(rows(), without) and without.isfinite().all()
     (folder / "bass.wav").unlink()
     (folder / "other.wav").unlink()
-    partly = rows(plain)
-    assert whole.isfinite().all() and partly[2].isnan().all() and partly[[0, 1, 3, 4]].isfinite().all()
+    partly = rows()
+    assert partly[2].isnan().all() and partly[[0, 1, 3, 4]].isfinite().all()
     assert partly[3].abs().max() > 1e-3 and not partly[4].any()
 
 
@@ -131,6 +130,17 @@ def test_the_desk_works_on_single_stems(songs: list[Song]) -> None:
     assert all(torch.equal(a, b) for a, b in zip(treated, again, strict=True))
     assert any(not torch.allclose(a, b, atol=1e-3) for a, b in zip(without, treated, strict=True))
     assert all(example.isfinite().all() for example in treated)
+
+
+def test_widths_give_a_side_to_what_lies_in_the_middle(tmp_path: Path) -> None:
+    folder = tmp_path / "album" / "one"
+    folder.mkdir(parents=True)
+    for stem in ("vocals", "drums", "bass", "other"):
+        soundfile.write(folder / f"{stem}.wav", sound(1, channels=1), RATE)
+    plain = MixConfig(song_share=1, effects_share=0, limiter_share=0, low_pass_share=0)
+    for share in (0.0, 1.0):
+        (example,) = RandomMixes(find_songs(tmp_path, RATE), ["vocals", "bass"], 20000, 1, 3, replace(plain, width_share=share))
+        assert all((row[0] - row[1]).abs().max() > 1e-3 for row in example) if share else torch.equal(example[:, 0], example[:, 1])
 
 
 def test_amplifiers_are_for_the_stems_they_are_given_to(songs: list[Song]) -> None:

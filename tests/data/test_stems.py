@@ -40,6 +40,22 @@ def test_a_segment_is_targets_and_all_the_rest(tmp_path: Path) -> None:
     np.testing.assert_allclose(rows[2], song.read("bass", 100, 200) + song.read("other", 100, 200), atol=1e-7)
 
 
+def test_what_an_accompaniment_has_beyond_the_other_stems_is_not_counted_twice(tmp_path: Path) -> None:
+    """With all parts known nothing of it is left; without bass and other it stands for those; alone for everything."""
+    folder = made_up_song(tmp_path / "a" / "one", 1.0)
+    parts = {stem: soundfile.read(folder / f"{stem}.wav", dtype="float32")[0] for stem in ("drums", "bass", "other")}
+    soundfile.write(folder / "accompaniment.wav", sum(parts.values()), RATE, "FLOAT")
+    for gone, left in (((), 0.0), (("bass", "other"), parts["bass"] + parts["other"]), (("drums",), sum(parts.values()))):
+        for stem in gone:
+            (folder / f"{stem}.wav").unlink()
+        song = open_song(folder)
+        assert song is not None and ("accompaniment" in song.apart()) == bool(gone)
+        np.testing.assert_allclose(song.read_apart("accompaniment", 100, 200), np.broadcast_to(left, (RATE, 2))[100:300], atol=1e-6)
+        rows = segment(song, ("vocals",), 100, 200)
+        np.testing.assert_allclose(rows[1], sum(parts.values())[100:300], atol=1e-6)
+        np.testing.assert_array_equal(song.read_apart("vocals", 100, 200), rows[0])
+
+
 def test_stems_that_do_not_fit_together_are_an_error(tmp_path: Path) -> None:
     folder = made_up_song(tmp_path / "a" / "one")
     soundfile.write(folder / "bass.wav", sound(1.0), RATE)

@@ -48,6 +48,16 @@ def test_another_singer_has_another_pitch_and_the_resonances_of_the_first(semito
 
 
 @needs_rubberband
+def test_what_lies_in_the_middle_stays_there_when_transposed() -> None:
+    """A breath in the middle, 20 dB above what differs between the sides; by themselves the sides' phases would drift apart."""
+    rng = np.random.default_rng(0)
+    breath = rng.normal(0, 0.1, (2 * RATE, 1)) + rng.normal(0, 0.01, (2 * RATE, 2))
+    moved = transposed.transpose(breath.astype(np.float32), 3)
+    mid, side = (np.square(part).mean() for part in (moved.sum(1), moved[:, 0] - moved[:, 1]))
+    assert side < 0.25 * mid
+
+
+@needs_rubberband
 def test_only_training_songs_are_transposed_and_once(tmp_path: Path) -> None:
     for song in ("lithium", "sodium"):
         folder = tmp_path / "corpus" / "everything_is_free" / song
