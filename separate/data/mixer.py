@@ -42,6 +42,9 @@ class MixConfig:
     desk_share: float = 0.0  # drive, compression, doubling, echo, tremolo
     width_share: float = 0.0  # another stereo width
     amplifier_share: Mapping[str, float] = field(default_factory=dict)  # by stem: overdriven, as basses and guitars often are
+    in_tune_share: float = 0.0  # stems from several songs in one key
+    warp_share: Mapping[str, float] = field(default_factory=dict)  # by stem: with another throat or body
+    warp_spread: float = 0.15
     low_pass_share: float = 0.4
     limiter_share: float = 0.5
     source_weights: Mapping[str, float] = field(default_factory=dict)  # by source and by source/stem; default 1
@@ -112,11 +115,14 @@ class RandomMixes(Dataset[torch.Tensor]):
             if not any(name in ("drums", "accompaniment") for name in names):
                 stems += self._own("drums", rng)
         else:
-            stems = [stem for name in PARTS if rng.random() < config.stem_share for stem in self._own(name, rng)]
+            stems = []
+            for name in PARTS:
+                if rng.random() < config.stem_share:
+                    stems += self._own(name, rng, stems)
         if rng.random() >= config.no_vocals_share:
-            voices = [wave for _, wave in self._own("vocals", rng)]
+            voices = [wave for _, wave in self._own("vocals", rng, stems)]
             if rng.random() < config.second_voice_share:
-                voices += [wave * waveform.decibels(-rng.uniform(0, 12)) for _, wave in self._own("vocals", rng)]
+                voices += [wave * waveform.decibels(-rng.uniform(0, 12)) for _, wave in self._own("vocals", rng, stems)]
             vocals = np.sum([np.zeros((self.samples, 2), dtype=np.float32), *voices], axis=0)
             rest = waveform.level(np.sum([wave for _, wave in stems], axis=0)) if stems else config.stem_db[0]
             stems.append(("vocals", _at_level(vocals, max(rest, -60.0) + rng.normal(*config.vocals_db))))
@@ -128,18 +134,25 @@ class RandomMixes(Dataset[torch.Tensor]):
         names = [name for name in ("vocals", *self.backings) if name in song.apart()]
         return [(name, self._clip(song, name, start, speed, rng, 2.0)) for name in names]
 
-    def _own(self, stem: str, rng: np.random.Generator) -> list[tuple[str, Wave]]:
-        """One clip of a stem from any song, at the configured level; none where no song has it."""
+    def _own(self, stem: str, rng: np.random.Generator, others: Sequence[tuple[str, Wave]] = ()) -> list[tuple[str, Wave]]:
+        """One clip of a stem from any song, at the configured level, perhaps in the key of others; none where no song has it."""
         if not self.pools[stem]:
             return []
         song, speed = self._draw(stem, rng), self._speed(rng)
-        wave = self._clip(song, stem, self._lively(song, stem, speed, rng), speed, rng, 0.0)
+        start = self._lively(song, stem, speed, rng)
+        tonal = [wave for name, wave in others if name != "drums"]
+        if stem != "drums" and tonal and rng.random() < self.config.in_tune_share:
+            clip = song.read_apart(stem, start, self.samples)
+            speed = waveform.matching_speed(clip, np.sum(tonal, axis=0), song.rate, self.config.speed_range)
+        wave = self._clip(song, stem, start, speed, rng, 0.0)
         return [(stem, _at_level(wave, rng.normal(*self.config.stem_db)))]
 
     def _clip(self, song: Song, stem: str, start: int, speed: float, rng: np.random.Generator, gain_db: float) -> Wave:
         config = self.config
         wave = waveform.change_speed(song.read_apart(stem, start, int(self.samples * speed) + 1), speed, self.samples)
         wave = waveform.flip(wave, rng) * waveform.decibels(rng.normal(0, gain_db))
+        if (share := config.warp_share.get(stem, 0.0)) and rng.random() < share:
+            wave = waveform.warp_envelope(wave, rng, config.warp_spread)
         if (share := config.amplifier_share.get(stem, 0.0)) and rng.random() < share:
             wave = effects.any_amplifier(wave, rng, song.rate)
         if config.desk_share and rng.random() < config.desk_share:
