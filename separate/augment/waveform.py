@@ -66,53 +66,6 @@ def widen(wave: Wave, rng: np.random.Generator, rate: int) -> Wave:
     return np.asarray(np.stack((mid + side, mid - side), axis=1), dtype=np.float32)
 
 
-def chroma(wave: Wave, rate: int) -> NDArray[np.float64]:
-    """How strong each third of a semitone is in what sounds between 110 Hz and 1.8 kHz, octaves folded: [36], its length 1; silence: 0."""
-    spectrum = np.abs(fft.rfft(wave.mean(1), fft.next_fast_len(len(wave), real=True)))
-    frequencies = np.arange(len(spectrum)) * rate / 2 / (len(spectrum) - 1)
-    heard = (frequencies > 110) & (frequencies < 1760)
-    places = np.rint(36 * np.log2(frequencies[heard] / 55)).astype(int) % 36
-    strength = np.sqrt(np.bincount(places, np.square(spectrum[heard]), 36))
-    return np.asarray(strength / max(1e-9, float(np.linalg.norm(strength))))
-
-
-def matching_speed(wave: Wave, other: Wave, rate: int, speeds: tuple[float, float]) -> float:
-    """The speed in a range at which `wave` shares most of its notes with `other`: both may be any songs, this puts them in one key."""
-    mine, others = chroma(wave, rate), chroma(other, rate)
-    low, high = (36 * np.log2(np.asarray(speeds))).round().astype(int)
-    shared = [float(np.roll(mine, shift) @ others) for shift in range(low, high + 1)]
-    return float(2 ** ((low + int(np.argmax(shared))) / 36))
-
-
-def warp_envelope(wave: Wave, rng: np.random.Generator, spread: float) -> Wave:
-    """Another throat or body: the spectral envelope of every moment is stretched along frequency, the pitch stays.
-
-    By a factor whose logarithm has the spread `spread`, bent along the frequencies by a third of that. The envelope is the mean power of
-    the channels, smoothed in the cepstrum; it changes by up to 17 dB.
-    """
-    size, hop = 2048, 1024
-    bins = size // 2 + 1
-    stretch = rng.normal(0, spread) + np.interp(np.linspace(0, 9, bins), np.arange(10), rng.normal(0, spread / 3, 10))
-    window = np.sin(np.pi * (np.arange(size, dtype=np.float32) + 0.5) / size)
-    padded = np.pad(wave, ((hop, size + -len(wave) % hop), (0, 0)))
-    frames = np.lib.stride_tricks.sliding_window_view(padded, size, axis=0)[::hop] * window  # [frames, channels, size]
-    spectrum = fft.rfft(frames, axis=-1)
-    power = np.square(np.abs(spectrum)).mean(1)
-    cepstrum = fft.irfft(np.log(power + 1e-9 * max(1e-12, float(power.max()))), axis=-1)
-    cepstrum[:, 44:-43] = 0  # from 1 ms on lie the periods of what is sung
-    envelope = fft.rfft(cepstrum, axis=-1).real
-    source = np.clip(np.arange(bins) * np.exp(-stretch), 0, bins - 1.001)
-    low = source.astype(int)
-    share = (source - low).astype(np.float32)
-    change = envelope[:, low] * (1 - share) + envelope[:, low + 1] * share - envelope
-    frames = fft.irfft(spectrum * np.exp(np.clip(change / 2, -2, 2))[:, None], axis=-1) * window
-    out = np.zeros_like(padded)
-    for start in (0, hop):  # two frames overlap at every place
-        turn = frames[start // hop :: 2].transpose(0, 2, 1).reshape(-1, wave.shape[1])
-        out[start : start + len(turn)] += turn
-    return np.asarray(out[hop : hop + len(wave)], dtype=np.float32)
-
-
 def room(wave: Wave, rng: np.random.Generator, rate: int) -> Wave:
     """A light synthetic room: noise decaying by 60 dB in 0.15 to 0.8 s, 10 to 26 dB below the direct sound, darker than it."""
     length = int(rng.uniform(0.15, 0.8) * rate)

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from separate.augment import effects, waveform
+from separate.augment import effects, key, waveform
 from separate.data.stems import PARTS, Song, segment
 
 Wave = NDArray[np.float32]
@@ -143,7 +143,7 @@ class RandomMixes(Dataset[torch.Tensor]):
         tonal = [wave for name, wave in others if name != "drums"]
         if stem != "drums" and tonal and rng.random() < self.config.in_tune_share:
             clip = song.read_apart(stem, start, self.samples)
-            speed = waveform.matching_speed(clip, np.sum(tonal, axis=0), song.rate, self.config.speed_range)
+            speed = key.matching_speed(clip, np.sum(tonal, axis=0), song.rate, self.config.speed_range)
         wave = self._clip(song, stem, start, speed, rng, 0.0)
         return [(stem, _at_level(wave, rng.normal(*self.config.stem_db)))]
 
@@ -152,7 +152,7 @@ class RandomMixes(Dataset[torch.Tensor]):
         wave = waveform.change_speed(song.read_apart(stem, start, int(self.samples * speed) + 1), speed, self.samples)
         wave = waveform.flip(wave, rng) * waveform.decibels(rng.normal(0, gain_db))
         if (share := config.warp_share.get(stem, 0.0)) and rng.random() < share:
-            wave = waveform.warp_envelope(wave, rng, config.warp_spread)
+            wave = effects.warp_envelope(wave, rng, config.warp_spread)
         if (share := config.amplifier_share.get(stem, 0.0)) and rng.random() < share:
             wave = effects.any_amplifier(wave, rng, song.rate)
         if config.desk_share and rng.random() < config.desk_share:

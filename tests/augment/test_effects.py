@@ -2,6 +2,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from scipy.signal import iirpeak, lfilter
 
 from separate.augment import effects
 from separate.augment.waveform import Wave, level
@@ -73,6 +74,32 @@ def test_an_amplifier_adds_harmonics_of_what_it_is_given_below_its_speakers_end_
     assert share(dark, 500) < share(driven, 500) / 4
     faint = effects.amplifier(tone(100), RATE, cut=60, drive=20, bias=0.0, speaker=4000, wet_db=-40)
     np.testing.assert_allclose(faint, tone(100), atol=0.02)
+
+
+def loudest_harmonic(wave: Wave, hertz: int) -> int:
+    """In Hz, of a mono second."""
+    spectrum = np.abs(np.fft.rfft(wave[:, 0] * np.hanning(RATE)))
+    return hertz * (1 + int(np.argmax([spectrum[place - 2 : place + 3].max() for place in range(hertz, 4000, hertz)])))
+
+
+@pytest.mark.parametrize(("seed", "moved"), [(1, 1320), (5, 600), (6, 1440)])
+def test_a_warped_envelope_moves_the_resonance_and_keeps_the_pitch(seed: int, moved: int) -> None:
+    """A buzz of 120 Hz through a resonance at 960 Hz: its harmonics stay where they are, and another one is the loudest."""
+    buzz = np.zeros((RATE, 2), dtype=np.float32)
+    buzz[np.arange(0, RATE, RATE / 120).astype(int)] = 1
+    voice = lfilter(*iirpeak(960, 6, fs=RATE), buzz, axis=0).astype(np.float32)
+    assert loudest_harmonic(voice, 120) == 960
+    warped = effects.warp_envelope(voice, np.random.default_rng(seed), 0.5)
+    assert warped.shape == voice.shape and warped.dtype == np.float32
+    assert loudest_harmonic(warped, 120) == moved
+    spectrum = np.abs(np.fft.rfft(warped[:, 0] * np.hanning(RATE)))
+    assert spectrum[moved - 2 : moved + 3].max() > 10 * spectrum[moved + 40 : moved + 80].max()
+
+
+def test_an_envelope_that_is_not_stretched_stays() -> None:
+    wave = sound(1)[:40001]
+    np.testing.assert_allclose(effects.warp_envelope(wave, np.random.default_rng(0), 0.0), wave, atol=1e-5)
+    assert not effects.warp_envelope(np.zeros((500, 2), dtype=np.float32), np.random.default_rng(0), 0.2).any()
 
 
 def test_an_amplifier_of_any_setting_leaves_silence() -> None:

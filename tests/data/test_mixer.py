@@ -6,6 +6,7 @@ import pytest
 import soundfile
 import torch
 
+from separate.augment.key import chroma
 from separate.augment.waveform import level
 from separate.data.mixer import MixConfig, RandomMixes, Segments, known
 from separate.data.stems import Song, find_songs
@@ -141,6 +142,26 @@ def test_widths_give_a_side_to_what_lies_in_the_middle(tmp_path: Path) -> None:
     for share in (0.0, 1.0):
         (example,) = RandomMixes(find_songs(tmp_path, RATE), ["vocals", "bass"], 20000, 1, 3, replace(plain, width_share=share))
         assert all((row[0] - row[1]).abs().max() > 1e-3 for row in example) if share else torch.equal(example[:, 0], example[:, 1])
+
+
+def test_other_resonances_are_for_the_stems_they_are_given_to(songs: list[Song]) -> None:
+    plain = MixConfig(song_share=1, effects_share=0)
+    stems = [
+        dict(RandomMixes(songs, ["vocals"], 20000, 1, 3, replace(plain, warp_share=share))._compose(np.random.default_rng(1)))
+        for share in ({}, {"bass": 1.0})
+    ]
+    assert np.array_equal(stems[0]["vocals"], stems[1]["vocals"]) and np.array_equal(stems[0]["drums"], stems[1]["drums"])
+    assert not np.allclose(stems[0]["bass"], stems[1]["bass"], atol=1e-3)
+
+
+def test_stems_of_several_songs_share_more_notes_when_in_tune(songs: list[Song]) -> None:
+    plain = MixConfig(song_share=0, backing_share=0, stem_share=1, no_vocals_share=0, second_voice_share=0, effects_share=0)
+    shared = []
+    for share in (0.0, 1.0):
+        mixes = RandomMixes(songs, ["vocals"], 40000, 1, 3, replace(plain, in_tune_share=share, speed_range=(0.75, 1.33)))
+        drawn = [dict(mixes._compose(np.random.default_rng(seed))) for seed in range(20)]
+        shared.append(np.mean([chroma(stems["bass"], RATE) @ chroma(stems["other"], RATE) for stems in drawn]))
+    assert shared[1] > shared[0] + 0.05
 
 
 def test_amplifiers_are_for_the_stems_they_are_given_to(songs: list[Song]) -> None:
