@@ -67,11 +67,11 @@ def widen(wave: Wave, rng: np.random.Generator, rate: int) -> Wave:
 
 
 def room(wave: Wave, rng: np.random.Generator, rate: int) -> Wave:
-    """A light synthetic room: noise decaying by 60 dB in 0.15 to 0.8 s, 10 to 26 dB below the direct sound, darker than it."""
-    length = int(rng.uniform(0.15, 0.8) * rate)
+    """A synthetic room: noise decaying by 60 dB in 0.15 to 2.5 s, 4 to 26 dB below the direct sound, darker than it."""
+    length = int(np.exp(rng.uniform(np.log(0.15), np.log(2.5))) * rate)
     tail = rng.normal(size=(length, wave.shape[1])) * 10 ** (-3 * np.arange(length) / length)[:, None]
     tail = uniform_filter1d(tail, int(rng.integers(2, 12)), axis=0)
-    tail *= decibels(-rng.uniform(10, 26)) / np.sqrt(np.square(tail).sum(0))
+    tail *= decibels(-rng.uniform(4, 26)) / np.sqrt(np.square(tail).sum(0))
     tail[0] += 1.0
     size = fft.next_fast_len(len(wave) + length - 1, real=True)
     spectrum = fft.rfft(wave, size, axis=0) * fft.rfft(tail.astype(np.float32), size, axis=0)

@@ -41,6 +41,7 @@ class MMDenseNetConfig:
     merge_channels: maps every path hands on; final: (growth, layers) of the last dense block.
     endings: if given, bands are not joined along frequency: each, at its own stride, meets the full band's maps and has a last dense block
     (maps the path hands on, growth, layers) and an output of its own; merge_channels are then the full band's, and `final` is not used.
+    tdf: if given, every dense block of the paths ends in a `TimeDistributed` layer whose hidden rows are that many times fewer.
     compression: exponent on the input magnitudes. output: "mask" multiplies the mixture's magnitude by a number in
     [0, 1]; "magnitude" is an unbounded non-negative magnitude.
     """
@@ -54,6 +55,7 @@ class MMDenseNetConfig:
     compression: float = 1.0
     output: Literal["mask", "magnitude"] = "magnitude"
     endings: tuple[tuple[int, int, int], ...] = ()
+    tdf: int = 0
 
     def __post_init__(self) -> None:
         edges = [0, *(band.stop for band in self.bands)]
@@ -183,3 +185,4 @@ PRESETS["fine_4096"] = MMDenseNetConfig(
     output="mask",
     endings=((24, 24, 1), (16, 24, 1)),
 )
+PRESETS["tdf_4096"] = replace(PRESETS["fine_4096"], tdf=4)

@@ -57,18 +57,39 @@ def _join(*parts: Tensor) -> Tensor:
     return cast(Tensor, _Join.apply(*parts))
 
 
-class DenseBlock(nn.Module):
-    """Each 3x3 layer sees the input and all earlier layers; only the last layer's maps are handed on."""
+class TimeDistributed(nn.Module):
+    """Adds to every frame what two linear layers over all of its rows make of it, the same two for every map; at first nothing.
 
-    def __init__(self, channels: int, growth: int, layers: int) -> None:
+    A voice's harmonics lie all over the spectrum: here they meet, at no context over time. The time-distributed fully-connected layers of
+    Choi et al. (ISMIR 2020, arXiv 1912.02591), here around a residual and without norms.
+    """
+
+    def __init__(self, rows: int, hidden: int) -> None:
+        super().__init__()
+        self.gather, self.spread = nn.Linear(rows, hidden), nn.Linear(hidden, rows, bias=False)
+        nn.init.zeros_(self.spread.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, maps, rows, frames = x.shape
+        flat = x.permute(0, 2, 3, 1).reshape(batch, rows, frames * maps)  # as it lies in memory
+        gather, spread = (layer.weight.expand(batch, -1, -1) for layer in (self.gather, self.spread))
+        hidden = torch.relu(torch.baddbmm(self.gather.bias[:, None], gather, flat))
+        return torch.baddbmm(flat, spread, hidden).view(batch, rows, frames, maps).permute(0, 3, 1, 2)
+
+
+class DenseBlock(nn.Module):
+    """Each 3x3 layer sees the input and all earlier layers; only the last layer's maps are handed on, over `hidden` rows if there are any."""
+
+    def __init__(self, channels: int, growth: int, layers: int, rows: int = 0, hidden: int = 0) -> None:
         super().__init__()
         self.layers = nn.ModuleList(ConvNorm(nn.Conv2d(channels + i * growth, growth, 3, padding=1, bias=False)) for i in range(layers))
+        self.tdf = TimeDistributed(rows, hidden) if hidden else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         *earlier, last = self.layers
         for layer in earlier:
             x = _join(x, layer(x))
-        return cast(Tensor, last(x))
+        return cast(Tensor, self.tdf(last(x)))
 
     def needs(self, first: int, last: int, cells: int) -> tuple[int, int]:
         return _needs(len(self.layers), first, last, cells)
@@ -85,7 +106,7 @@ class MultiScaleDenseNet(nn.Module):
     On the way up, each scale is computed only where that depends on it.
     """
 
-    def __init__(self, config: PathConfig, channels: int, merge_channels: int, join_stride: int) -> None:
+    def __init__(self, config: PathConfig, channels: int, tdf: int, merge_channels: int, join_stride: int) -> None:
         super().__init__()
         self.config = config
         self.rows = -(-(config.stop - config.start) // join_stride)
@@ -93,17 +114,19 @@ class MultiScaleDenseNet(nn.Module):
         self.stem = ConvNorm(nn.Conv2d(channels, config.stem_channels, kernel, (stride, 1), (0, kernel[1] // 2), bias=False))
         half = config.halvings
         down, (middle, up) = config.blocks[:half], (config.blocks[half], config.blocks[half + 1 :])
-        maps = config.stem_channels
+        maps, lowest = config.stem_channels, -(-(config.stop - config.start) // (stride * 2**half))
+        rows = [lowest * 2 ** abs(half - number) for number in range(len(config.blocks))]  # of every block
+        sizes = [(count, -(-count // tdf) if tdf else 0) for count in rows]
         self.down = nn.ModuleList()
-        for growth, layers in down:
-            self.down.append(DenseBlock(maps, growth, layers))
+        for (growth, layers), size in zip(down, sizes, strict=False):
+            self.down.append(DenseBlock(maps, growth, layers, *size))
             maps = growth
-        self.bottleneck = DenseBlock(maps, *middle)
+        self.bottleneck = DenseBlock(maps, *middle, *sizes[half])
         maps = middle[0]
         self.lift, self.up = nn.ModuleList(), nn.ModuleList()
-        for (growth, layers), (skip, _) in zip(up, reversed(down), strict=True):
+        for (growth, layers), (skip, _), size in zip(up, reversed(down), sizes[half + 1 :], strict=True):
             self.lift.append(ConvNorm(nn.ConvTranspose2d(maps, maps, 2, 2, bias=False)))
-            self.up.append(DenseBlock(maps + skip, growth, layers))
+            self.up.append(DenseBlock(maps + skip, growth, layers, *size))
             maps = growth
         ratio = stride // join_stride
         self.merge = ConvNorm(nn.ConvTranspose2d(maps, merge_channels, (ratio, 1), (ratio, 1), bias=False))
@@ -178,8 +201,8 @@ class MMDenseNet(nn.Module):
             meet = [(maps, band.stem_stride) for (maps, _, _), band in zip(config.endings, config.bands, strict=True)]
         else:
             meet = [(config.merge_channels, stride)] * len(config.bands)
-        self.bands = nn.ModuleList(MultiScaleDenseNet(band, config.channels, *to) for band, to in zip(config.bands, meet, strict=True))
-        self.full = MultiScaleDenseNet(config.full, config.channels, config.merge_channels, stride)
+        self.bands = nn.ModuleList(MultiScaleDenseNet(band, config.channels, config.tdf, *to) for band, to in zip(config.bands, meet, strict=True))
+        self.full = MultiScaleDenseNet(config.full, config.channels, config.tdf, config.merge_channels, stride)
         if config.endings:
             pairs = zip(config.bands, config.endings, strict=True)
             self.endings = nn.ModuleList(Ending(band, stride, config.merge_channels, ending, outputs) for band, ending in pairs)
@@ -250,6 +273,6 @@ class MMDenseNet(nn.Module):
         for module in twin.modules():
             if isinstance(module, ConvNorm):
                 module.fold()
-            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | TimeDistributed):
                 module.to(dtype)
         return twin.requires_grad_(False).to(memory_format=torch.channels_last)

@@ -75,7 +75,9 @@ class SeparationTask(LightningModule):
     def _start_from(self, folder: Path) -> None:
         """Take over a model's weights. Raises ModelError if its network or front-end is another."""
         card = read_card(folder)
-        if replace(card.network, stems=len(self.targets)) != self.network.config or card.front_end != self.front_end.config:
+        mine = self.network.config
+        same = replace(card.network, stems=mine.stems, tdf=mine.tdf) == mine and card.network.tdf in (0, mine.tdf)
+        if not same or card.front_end != self.front_end.config:
             raise ModelError(f"{folder}: its network or front-end is not the recipe's")
         state, own = load(folder, card).state_dict(), self.network.state_dict()
         channels = card.network.channels
@@ -83,7 +85,7 @@ class SeparationTask(LightningModule):
             axis = 1 if name.endswith("weight") else 0
             theirs, head = dict(zip(card.stems, state[name].split(channels, axis), strict=True)), own[name].split(channels, axis)
             state[name] = torch.cat([theirs.get(target, mine) for target, mine in zip(self.targets, head, strict=True)], axis)
-        self.network.load_state_dict(state)
+        self.network.load_state_dict({**own, **state})  # TDF layers that it has not do nothing at first
 
     def _take_encoder(self, checkpoint: Path) -> None:
         """Take over a pre-trained network, whose decoder is as it was drawn. Raises ModelError if it is another one or cannot be read.
