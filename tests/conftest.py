@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from separate import Separator
 from separate.frontend import FrontEndConfig
 from separate.models.config import MMDenseNetConfig, PathConfig
-from separate.models.mmdensenet import MMDenseNet
+from separate.models.mmdensenet import MMDenseNet, TimeDistributed
 from separate.pretrained import Card
 
 RATE = 44100
@@ -33,10 +33,10 @@ def tiny_config(stems: int = 1, output: str = "mask") -> MMDenseNetConfig:
 
 
 def apart_config(stems: int = 1, output: str = "mask") -> MMDenseNetConfig:
-    """tiny_config with bands that keep their own strides up to the output."""
+    """tiny_config with bands that keep their own strides up to the output, and TDF layers."""
     config = tiny_config(stems, output)
     low = replace(config.bands[0], stem_stride=1, stem_kernel=(5, 3))
-    return replace(config, bands=(low, config.bands[1]), endings=((5, 6, 3), (4, 6, 1)))
+    return replace(config, bands=(low, config.bands[1]), endings=((5, 6, 3), (4, 6, 1)), tdf=3)
 
 
 def random_network(config: MMDenseNetConfig) -> MMDenseNet:
@@ -49,6 +49,8 @@ def random_network(config: MMDenseNetConfig) -> MMDenseNet:
             module.running_var.uniform_(0.05, 0.2)
             module.weight.data.uniform_(0.5, 1.5)
             module.bias.data.normal_(0, 0.2)
+        if isinstance(module, TimeDistributed):
+            module.spread.weight.data.normal_(0, 0.3)
     network.standardise(torch.rand(2, config.channels, config.bins, 50))
     return network
 

@@ -185,4 +185,5 @@ PRESETS["fine_4096"] = MMDenseNetConfig(
     output="mask",
     endings=((24, 24, 1), (16, 24, 1)),
 )
+# And in every block, at next to no time, layers that see all of a frame's rows.
 PRESETS["tdf_4096"] = replace(PRESETS["fine_4096"], tdf=4)

@@ -78,12 +78,12 @@ class TimeDistributed(nn.Module):
 
 
 class DenseBlock(nn.Module):
-    """Each 3x3 layer sees the input and all earlier layers; only the last layer's maps are handed on, over `hidden` rows if there are any."""
+    """Each 3x3 layer sees the input and all earlier layers; only the last layer's maps are handed on, with `tdf` as the config has it."""
 
-    def __init__(self, channels: int, growth: int, layers: int, rows: int = 0, hidden: int = 0) -> None:
+    def __init__(self, channels: int, growth: int, layers: int, rows: int = 0, tdf: int = 0) -> None:
         super().__init__()
         self.layers = nn.ModuleList(ConvNorm(nn.Conv2d(channels + i * growth, growth, 3, padding=1, bias=False)) for i in range(layers))
-        self.tdf = TimeDistributed(rows, hidden) if hidden else nn.Identity()
+        self.tdf = TimeDistributed(rows, -(-rows // tdf)) if tdf else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         *earlier, last = self.layers
@@ -114,19 +114,18 @@ class MultiScaleDenseNet(nn.Module):
         self.stem = ConvNorm(nn.Conv2d(channels, config.stem_channels, kernel, (stride, 1), (0, kernel[1] // 2), bias=False))
         half = config.halvings
         down, (middle, up) = config.blocks[:half], (config.blocks[half], config.blocks[half + 1 :])
-        maps, lowest = config.stem_channels, -(-(config.stop - config.start) // (stride * 2**half))
-        rows = [lowest * 2 ** abs(half - number) for number in range(len(config.blocks))]  # of every block
-        sizes = [(count, -(-count // tdf) if tdf else 0) for count in rows]
+        maps, coarsest = config.stem_channels, -(-(config.stop - config.start) // (stride * 2**half))
+        rows = [coarsest * 2 ** abs(half - number) for number in range(len(config.blocks))]  # of every block
         self.down = nn.ModuleList()
-        for (growth, layers), size in zip(down, sizes, strict=False):
-            self.down.append(DenseBlock(maps, growth, layers, *size))
+        for (growth, layers), height in zip(down, rows, strict=False):
+            self.down.append(DenseBlock(maps, growth, layers, height, tdf))
             maps = growth
-        self.bottleneck = DenseBlock(maps, *middle, *sizes[half])
+        self.bottleneck = DenseBlock(maps, *middle, coarsest, tdf)
         maps = middle[0]
         self.lift, self.up = nn.ModuleList(), nn.ModuleList()
-        for (growth, layers), (skip, _), size in zip(up, reversed(down), sizes[half + 1 :], strict=True):
+        for (growth, layers), (skip, _), height in zip(up, reversed(down), rows[half + 1 :], strict=True):
             self.lift.append(ConvNorm(nn.ConvTranspose2d(maps, maps, 2, 2, bias=False)))
-            self.up.append(DenseBlock(maps + skip, growth, layers, *size))
+            self.up.append(DenseBlock(maps + skip, growth, layers, height, tdf))
             maps = growth
         ratio = stride // join_stride
         self.merge = ConvNorm(nn.ConvTranspose2d(maps, merge_channels, (ratio, 1), (ratio, 1), bias=False))
@@ -201,8 +200,9 @@ class MMDenseNet(nn.Module):
             meet = [(maps, band.stem_stride) for (maps, _, _), band in zip(config.endings, config.bands, strict=True)]
         else:
             meet = [(config.merge_channels, stride)] * len(config.bands)
-        self.bands = nn.ModuleList(MultiScaleDenseNet(band, config.channels, config.tdf, *to) for band, to in zip(config.bands, meet, strict=True))
-        self.full = MultiScaleDenseNet(config.full, config.channels, config.tdf, config.merge_channels, stride)
+        like = (config.channels, config.tdf)
+        self.bands = nn.ModuleList(MultiScaleDenseNet(band, *like, *to) for band, to in zip(config.bands, meet, strict=True))
+        self.full = MultiScaleDenseNet(config.full, *like, config.merge_channels, stride)
         if config.endings:
             pairs = zip(config.bands, config.endings, strict=True)
             self.endings = nn.ModuleList(Ending(band, stride, config.merge_channels, ending, outputs) for band, ending in pairs)

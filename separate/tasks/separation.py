@@ -32,9 +32,9 @@ class SeparationTask(LightningModule):
     """AdamW, linear warm-up, cosine decay to zero over the trainer's steps.
 
     network: a preset's name or a whole configuration; its `stems` become the number of targets. initial_model: a model's folder to start
-    from, with the same network but for its stems: those that both have keep their masks; initial_encoder: a checkpoint of RelicTask, whose
-    encoder it starts from. regulariser: ReLIC on the bottleneck's embeddings
-    of views of the mixtures, times `regulariser_weight`, beside the loss.
+    from, with the same network but for its stems and perhaps no TDF layers: stems that both have keep their masks. initial_encoder: a
+    checkpoint of RelicTask, whose encoder it starts from. regulariser: ReLIC on the bottleneck's embeddings of views of the mixtures, times
+    `regulariser_weight`, beside the loss.
     """
 
     def __init__(

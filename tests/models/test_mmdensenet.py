@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from separate.models.config import PRESETS, MMDenseNetConfig, PathConfig
-from separate.models.mmdensenet import MMDenseNet
+from separate.models.mmdensenet import MMDenseNet, TimeDistributed
 from tests.conftest import apart_config, random_network, tiny_config
 
 kinds = pytest.mark.parametrize("kind", [tiny_config, apart_config])
@@ -148,6 +148,24 @@ def test_bands_with_their_own_endings_hear_only_themselves_and_the_full_band() -
     after = network(magnitude)
     torch.testing.assert_close(before[..., 64:, :], after[..., 64:, :], atol=0, rtol=0)
     assert not torch.allclose(before[..., :64, :], after[..., :64, :])
+
+
+def test_tdf_layers_let_every_row_of_a_frame_hear_all_others_and_no_other_frame() -> None:
+    torch.manual_seed(0)
+    layer = TimeDistributed(12, 4)
+    x = torch.rand(2, 3, 12, 5, requires_grad=True)
+    assert torch.equal(layer(x), x)
+    layer.spread.weight.data.normal_()
+    seen = torch.autograd.grad(layer(x)[0, 1, 7, 2], x)[0] != 0
+    assert seen[0, 1, :, 2].all()
+    assert seen.sum() == 12
+
+
+def test_tdf_layers_are_linear_layers_around_a_relu() -> None:
+    layer, x = TimeDistributed(12, 4), torch.rand(2, 3, 12, 5)
+    layer.spread.weight.data.normal_()
+    rows = x.movedim(2, -1)
+    torch.testing.assert_close(layer(x), (rows + layer.spread(torch.relu(layer.gather(rows)))).movedim(-1, 2))
 
 
 def test_what_follows_the_bottleneck_is_all_that_embeddings_do_not_use() -> None:

@@ -1,6 +1,6 @@
 import csv
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -185,6 +185,16 @@ def test_a_network_whose_bands_end_apart_trains_from_one_of_other_stems(tmp_path
     task.log = lambda *_, **__: None
     task.training_step(0.1 * torch.randn(2, 3, 2, 8192), 0).backward()
     assert all(parameter.grad.abs().max() > 0 for ending in task.network.endings for parameter in ending.head.parameters())
+
+
+def test_tdf_layers_are_added_to_a_model_that_has_none_and_do_nothing_at_first(tmp_path: Path, model: Path) -> None:
+    task = SeparationTask(["vocals"], replace(tiny_config(), tdf=4), FrontEndConfig(512, 256), initial_model=model).eval()
+    magnitude = torch.rand(1, 2, 257, 16)
+    torch.testing.assert_close(task.network(magnitude), load(model, read_card(model))(magnitude))
+    notes = {"name": "apart", "description": "for tests", "licence": "MIT"}
+    export.write_model(random_network(apart_config()), ("vocals",), RATE, FrontEndConfig(512, 256), notes, tmp_path / "apart")
+    with pytest.raises(ModelError, match="not the recipe's"):
+        SeparationTask(["vocals"], replace(apart_config(), tdf=0), FrontEndConfig(512, 256), initial_model=tmp_path / "apart")
 
 
 def test_songs_to_validate_on_are_never_trained_on(tmp_path: Path) -> None:
