@@ -75,8 +75,8 @@ class SeparationTask(LightningModule):
     def _start_from(self, folder: Path) -> None:
         """Take over a model's weights. Raises ModelError if its network or front-end is another."""
         card = read_card(folder)
-        mine = self.network.config
-        same = replace(card.network, stems=mine.stems, tdf=mine.tdf) == mine and card.network.tdf in (0, mine.tdf)
+        config = self.network.config
+        same = replace(card.network, stems=config.stems, tdf=config.tdf) == config and card.network.tdf in (0, config.tdf)
         if not same or card.front_end != self.front_end.config:
             raise ModelError(f"{folder}: its network or front-end is not the recipe's")
         state, own = load(folder, card).state_dict(), self.network.state_dict()
