@@ -1,4 +1,4 @@
-"""Recordings that are used as they are: the album with stems, instrumental albums, drum loops.
+"""Recordings that are used as they are: the album with stems, solo voices, instrumental albums, drum loops.
 
 Two songs of the album are for validation only and go to `valid`; nothing of them reaches `train`.
 """
@@ -36,6 +36,12 @@ def album(corpus: Path) -> Iterator[tuple[str, str, dict[str, np.ndarray]]]:
         yield "valid" if valid else "train", folder.name, stems
 
 
+def singers(corpus: Path) -> Iterator[tuple[str, np.ndarray]]:
+    """(name, vocals) of the clips of vocadito, one voice alone each, as many as there are."""
+    for path in sorted((corpus / "vocadito").glob("*.wav")):
+        yield path.stem, read_audio(path)
+
+
 def accompaniments(corpus: Path) -> Iterator[tuple[Source, str, dict[str, np.ndarray]]]:
     """Finished instrumental music, and drum loops repeated to at least 20 s."""
     for path in sorted((corpus / "holizna").glob("*.ogg")):
@@ -62,6 +68,8 @@ def build_recorded(corpus: Path, out: Path) -> None:
     """Store all recordings under `out`/train and `out`/valid; songs that exist are kept."""
     for split, song, stems in album(corpus):
         _store(out / split / "everything_is_free" / song, stems, SOURCES["everything_is_free"])
+    for song, vocals in singers(corpus):
+        _store(out / "train" / "vocadito" / song, {"vocals": vocals}, SOURCES["vocadito"])
     for songs in (accompaniments(corpus), guitar_songs()):
         for source, song, stems in songs:
             _store(out / "train" / source.name / song, stems, source)

@@ -1,7 +1,7 @@
-"""Other singers out of the album's: its vocals at other pitches, with the resonances of the throat where they were.
+"""Other singers out of recorded ones: their vocals at other pitches, with the resonances of the throat where they were.
 
 Mixing changes a clip's speed, and with it pitch and resonances alike. Transposed first, the same phrase becomes a low voice from a
-small throat or a high one from a large one, with all its words, breaths and production: singers that the album does not have.
+small throat or a high one from a large one, with all its words, breaths and production: singers that were never recorded.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import soundfile
 
 from recipes.opencorpus.catalogue import RATE, SOURCES, read_audio, write_song
-from recipes.opencorpus.recorded import album
+from recipes.opencorpus.recorded import album, singers
 
 log = logging.getLogger(__name__)
 SEMITONES = (-5, -3, 3, 5)
@@ -38,10 +38,12 @@ def transpose(wave: np.ndarray, semitones: int) -> np.ndarray:
 
 
 def build_transposed(corpus: Path, train: Path) -> None:
-    """Store the training songs' vocals under `train`/transposed; what exists is kept."""
-    for split, song, stems in album(corpus):
-        for semitones in SEMITONES if split == "train" else ():
-            folder = train / "transposed" / f"{song}{semitones:+d}"
+    """Store the album's training vocals under `train`/transposed, other singers' beside their own; what exists is kept."""
+    voices = [("transposed", song, stems["vocals"]) for split, song, stems in album(corpus) if split == "train"]
+    voices += [("vocadito", song, vocals) for song, vocals in singers(corpus)]
+    for source, song, vocals in voices:
+        for semitones in SEMITONES:
+            folder = train / source / f"{song}{semitones:+d}"
             if not folder.exists():
-                write_song(folder, {"vocals": transpose(stems["vocals"], semitones)}, SOURCES["transposed"])
-                log.info("transposed %s", folder.name)
+                write_song(folder, {"vocals": transpose(vocals, semitones)}, SOURCES[source])
+                log.info("%s %s", source, folder.name)

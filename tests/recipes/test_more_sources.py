@@ -9,7 +9,7 @@ import soundfile
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
-from recipes.opencorpus import build, games, sinsy, syllables, transposed
+from recipes.opencorpus import build, games, recorded, sinsy, syllables, transposed
 from recipes.opencorpus.singing import any_melody
 from separate.data.stems import find_songs
 from tests.conftest import RATE, sound
@@ -63,10 +63,23 @@ def test_only_training_songs_are_transposed_and_once(tmp_path: Path) -> None:
         folder = tmp_path / "corpus" / "everything_is_free" / song
         folder.mkdir(parents=True)
         soundfile.write(folder / "vocals.ogg", vowel(180.0), RATE)
+    (tmp_path / "corpus" / "vocadito").mkdir()
+    soundfile.write(tmp_path / "corpus" / "vocadito" / "vocadito_1.wav", vowel(140.0)[:, 0], RATE)
     for _ in range(2):
         transposed.build_transposed(tmp_path / "corpus", tmp_path / "train")
         songs = find_songs(tmp_path / "train", RATE)
-        assert sorted(song.name for song in songs) == ["lithium+3", "lithium+5", "lithium-3", "lithium-5"]
+        sung = (("transposed", "lithium"), ("vocadito", "vocadito_1"))
+        moved = {(source, f"{song}{way}") for source, song in sung for way in ("+3", "+5", "-3", "-5")}
+        assert {(song.source, song.name) for song in songs} == moved
+
+
+def test_a_singer_alone_becomes_stereo_and_may_be_missing(tmp_path: Path) -> None:
+    assert list(recorded.singers(tmp_path)) == []
+    (tmp_path / "vocadito").mkdir()
+    soundfile.write(tmp_path / "vocadito" / "vocadito_1.wav", vowel(140.0)[:, 0], RATE, subtype="FLOAT")
+    ((name, vocals),) = recorded.singers(tmp_path)
+    assert name == "vocadito_1"
+    np.testing.assert_array_equal(vocals, np.repeat(vowel(140.0)[:, :1], 2, axis=1))
 
 
 def test_without_rubberband_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
