@@ -5,6 +5,9 @@ LightningCLI: every setting of the YAML can be overridden by an option; `--ckpt_
 
 from __future__ import annotations
 
+import warnings
+from typing import Any
+
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from separate.data.module import StemsData
@@ -17,6 +20,12 @@ class RecipeCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Hand the model's targets to the data."""
         parser.link_arguments("model.targets", "data.init_args.targets")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Programs that hand arguments over have others of their own, which is no mistake to warn of."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "LightningCLI's args parameter")
+            super().parse_arguments(parser, args)
 
 
 def main(arguments: list[str] | None = None) -> None:

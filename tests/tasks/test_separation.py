@@ -114,11 +114,14 @@ def test_the_last_steps_are_kept_though_no_epoch_ends_with_them(recipe: list[str
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 6  # an epoch has four
 
 
-def test_a_checkpoint_becomes_a_model_that_separates(trained: Path, recipe: list[str], tmp_path: Path) -> None:
+def test_a_checkpoint_becomes_a_model_that_separates(
+    trained: Path, recipe: list[str], tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
     notes = {"name": "new", "description": "d", "licence": "MIT", "sources": [], "training": {}, "scores": []}
     (tmp_path / "notes.json").write_text(json.dumps(notes))
     checkpoint = trained / "run" / "checkpoints" / "last.ckpt"
     export.main([str(checkpoint), recipe[2], str(tmp_path / "notes.json"), str(tmp_path / "new")])
+    assert not [warning for warning in recwarn if "args parameter" in str(warning.message)]  # whose arguments are others'
     separator = Separator.load(tmp_path / "new", "cpu", "float32")
     assert separator.offers == ("vocals", "accompaniment")
     assert separator(torch.randn(2, 5000), RATE)["vocals"].shape == (2, 5000)
