@@ -1,4 +1,4 @@
-"""Pictures: spectrograms, and box plots of scores. Needs matplotlib (extra `dev`); draws to files, opens no window."""
+"""Pictures: spectrograms, and box plots of scores. Needs matplotlib (extra `train`); draws to files, opens no window."""
 
 from __future__ import annotations
 

@@ -7,10 +7,10 @@ import museval
 import numpy as np
 import pytest
 
+from benchmarks.excerpt import excerpt
 from separate.bsseval import BLOCK, METRICS, bsseval
 from separate.scoring import global_sdr, held
 from tests.conftest import RATE
-from tests.songs import excerpt
 
 Waves = list[np.ndarray]
 

@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 import soundfile
 
+from benchmarks.excerpt import excerpt
 from recipes.score import song_folders
 from separate import AudioError
 from separate.data.musdb import MusdbData
 from separate.data.references import mixture
 from separate.data.stems import open_song
 from tests.conftest import RATE
-from tests.songs import STEMS, excerpt
+from tests.songs import STEMS
 
 TRAIN, VALID = "A Classic Education - NightOwl", "Actions - One Minute Smile"  # one of musdb's 14 validation songs
 TEST = "AM Contra - Heart Peripheral"

@@ -7,9 +7,10 @@ import soundfile
 import torch
 import yaml
 
+from benchmarks.excerpt import excerpt
 from recipes.train import main
 from tests.conftest import RATE, tiny_config
-from tests.songs import excerpt, made_up_song
+from tests.songs import made_up_song
 from tests.tasks.test_separation import listed
 
 RECIPES = Path(__file__).parent.parent.parent / "recipes" / "musdb18"

@@ -9,9 +9,12 @@ import yaml
 
 from recipes.relic import instruments, pretrain, probe
 from separate.errors import ModelError
+from separate.frontend import FrontEndConfig
 from separate.models.config import PRESETS
 from separate.models.vgg import NAMES
+from separate.pretrained import load, read_card
 from separate.tasks.relic import VGGEncoder
+from separate.tasks.separation import SeparationTask
 from tests.conftest import RATE
 from tests.recipes.test_ablation import shrink
 from tests.recipes.test_recipes import RECIPES
@@ -172,3 +175,12 @@ def test_songs_are_held_out_as_a_whole(tmp_path: Path, monkeypatch: pytest.Monke
     assert found == ["test/drums/d_e4m2.flac", "test/piano/d_e4m2.flac", "train/drums/d_e1m1.flac", "train/piano/d_e1m1.flac"]
     stored, _ = soundfile.read(tmp_path / "out" / found[0])
     assert len(stored) == 30 * RATE and np.abs(stored).min() > 0.6  # the half minute that sounds
+
+
+@pytest.mark.parametrize("recipe", ["relic/base.yaml", "opencorpus/vocals.yaml"])
+def test_the_default_model_can_be_trained_on(recipe: str) -> None:
+    model = yaml.safe_load((RECIPES.parent / recipe).read_text())["model"]
+    start = RECIPES.parent.parent / "pretrained" / "four-open"
+    task = SeparationTask(model["targets"], model["network"], FrontEndConfig(**model["front_end"]), initial_model=start)
+    own = load(start, read_card(start)).state_dict()["full.stem.0.weight"]
+    torch.testing.assert_close(task.network.full.stem[0].weight, own)
