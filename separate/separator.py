@@ -44,7 +44,7 @@ class Separator:
         """A model that came with the package, by name, or any model's folder, by path.
 
         device: "auto", "cpu", "cuda" or "mps". precision of the network's layers: "float32", "bfloat16", or "auto": bfloat16 on processors
-        that compute in it, where it takes half the time. Raises ModelError if there is no such model, device or precision, or the model is
+        that compute in it, where it takes four tenths less time. Raises ModelError if there is no such model, device or precision, or the model is
         damaged.
         """
         where = _device(device)
