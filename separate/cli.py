@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import signal
 import sys
 import time
 from enum import Enum
@@ -118,7 +120,7 @@ def separate(
         raise typer.Exit(1) from error
     except KeyboardInterrupt as error:
         complain("interrupted; finished songs are kept, nothing is half-written")
-        raise typer.Exit(130) from error
+        raise typer.Exit(128 + (error.args[0] if isinstance(error, Stopped) else signal.SIGINT)) from error
     if failed:
         raise typer.Exit(1)
 
@@ -133,17 +135,20 @@ def run(separator: Separator, inputs: list[Path], job: Job, quiet: bool) -> int:
         complain(text)
         failed.append(path)
 
-    tracks = find_tracks(inputs, fail)
+    tracks = find_tracks(inputs, job.output, fail)
+    songs = {path.absolute() for path, _ in tracks}
     written: dict[Path, Path] = {}
     done = 0
     for number, (path, track) in enumerate(tracks, 1):
         began = time.perf_counter()
         try:
-            for file in targets(separator, job, track).values():
+            wanted = targets(separator, job, track)
+            for file in wanted.values():
                 if written.setdefault(file.absolute(), path) != path:
-                    raise SeparateError(
-                        f"{path}: would be written to {file}, as {written[file.absolute()]} was; give other names with --name"
-                    )
+                    other = written[file.absolute()]
+                    raise SeparateError(f"{path}: would be written to {file}, as {other} was; give other names with --name, or -o")
+                if job.existing == "overwrite" and file.absolute() in songs - {path.absolute()}:
+                    raise SeparateError(f"{path}: would be written to {file}, which is a song to separate; choose another folder (-o)")
             with Progress(f"[{number}/{len(tracks)}] {path.name}", quiet) as progress:
                 result = separate_file(separator, path, job, track, progress)
         except SeparateError as error:
@@ -152,7 +157,7 @@ def run(separator: Separator, inputs: list[Path], job: Job, quiet: bool) -> int:
         except MemoryError:
             fail(path, f"{path}: there is not enough memory for it")
             continue
-        except (OSError, RuntimeError) as error:  # torch's, and its lack of memory among them
+        except Exception as error:  # whatever it is, the rest of the batch goes on
             fail(path, f"{path}: cannot be separated ({type(error).__name__}: {str(error).strip().partition(chr(10))[0]})")
             continue
         done += 1
@@ -164,7 +169,8 @@ def run(separator: Separator, inputs: list[Path], job: Job, quiet: bool) -> int:
         seconds = time.perf_counter() - began
         say(f"{path}: {result.seconds:.1f} s of music in {seconds:.1f} s, {result.seconds / seconds:.1f} times real time")
         if result.gain_db < 0:
-            say(f"  turned down by {-result.gain_db:.2f} dB, all stems alike, so that none clips")
+            alike = "all stems alike" if len(result.files) == len(wanted) else "these stems alike"
+            say(f"  turned down by {-result.gain_db:.2f} dB, {alike}, so that none clips")
         for file in result.files.values():
             print(printable(file), flush=True)
     total = done + len(failed)
@@ -222,8 +228,22 @@ def print_models(as_json: bool) -> None:
         print(f"{card.name}{mark}: {', '.join(card.offers)}; {card.licence}. {card.description}")
 
 
+class Stopped(KeyboardInterrupt):
+    """A signal that ends programs, as services and closing terminals send it; its only argument is the number."""
+
+
+def stop(number: int, _: object) -> None:
+    """Handler of such signals: what is half-written is cleared away as after Ctrl-C."""
+    raise Stopped(number)
+
+
 def main() -> None:
     """Entry point of the `separate` command."""
+    for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
+        if (number := getattr(signal, name, None)) is not None and signal.getsignal(number) == signal.SIG_DFL:  # nohup ignores it
+            signal.signal(number, stop)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names that its encoding lacks
     app()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -206,12 +206,9 @@ def make_folder(folder: Path) -> None:
 def temporary_beside(path: Path) -> Path:
     """A fresh hidden file in the folder of `path`. Raises AudioError if that fails."""
     make_folder(path.parent)
+    temporary = path.with_name(f".separate-{secrets.token_hex(8)}.part")
     try:
-        handle, name = tempfile.mkstemp(prefix=".separate-", suffix=".part", dir=path.parent)
-        os.close(handle)
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(name).chmod(0o666 & ~mask)
+        temporary.touch(exist_ok=False)
     except OSError as error:
         raise AudioError(f"{path}: cannot be written ({error.strerror})") from error
-    return Path(name)
+    return temporary

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import string
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -168,26 +169,37 @@ class Spool:
                 yield np.frombuffer(piece, dtype=np.float32).reshape(-1, self._channels)
 
 
-def find_tracks(inputs: Sequence[Path], on_error: Callable[[Path, str], None]) -> list[tuple[Path, str]]:
+def find_tracks(inputs: Sequence[Path], output: Path, on_error: Callable[[Path, str], None]) -> list[tuple[Path, str]]:
     """(file, track name) for files and for all audio files in folders; a track in a folder is named by its path inside it.
 
-    on_error(folder, message) is called for a folder without any.
+    What lies in `output`, a folder within one of them, is no song but results. on_error(path, message) is called for a folder without any
+    song, and for what may not be read.
     """
     tracks: list[tuple[Path, str]] = []
     for given in inputs:
         if not _is_folder(given):
             tracks.append((given, given.stem))
             continue
-        found = (path for path in sorted(given.rglob("*")) if path.suffix.lower() in SUFFIXES and not _hidden(path, given))
-        inside = [(path, str(path.relative_to(given).with_suffix(""))) for path in found if path.is_file()]
-        if not inside:
+        closed: list[Path] = []
+        inside = [(path, str(path.relative_to(given).with_suffix(""))) for path in sorted(_songs(given, output.resolve(), closed))]
+        for path in closed:
+            on_error(path, f"{path}: may not be read")
+        if not inside and not closed:
             on_error(given, f"{given}: no audio files in this folder")
         tracks += inside
     return tracks
 
 
-def _hidden(path: Path, folder: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(folder).parts)
+def _songs(folder: Path, output: Path, closed: list[Path]) -> Iterator[Path]:
+    """Audio files in a folder and those in it, none hidden nor in `output`; what may not be read is added to `closed`."""
+    for place, folders, names in os.walk(folder, onerror=lambda error: closed.append(Path(error.filename))):
+        folders[:] = [name for name in folders if not name.startswith(".") and Path(place, name).resolve() != output]
+        for path in (Path(place, name) for name in names if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES):
+            try:
+                if path.is_file():
+                    yield path
+            except PermissionError:
+                closed.append(path)
 
 
 def _is_folder(path: Path) -> bool:

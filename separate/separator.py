@@ -44,8 +44,8 @@ class Separator:
         """A model that came with the package, by name, or any model's folder, by path.
 
         device: "auto", "cpu", "cuda" or "mps". precision of the network's layers: "float32", "bfloat16", or "auto": bfloat16 on processors
-        that compute in it, where it takes four tenths less time. Raises ModelError if there is no such model, device or precision, or the model is
-        damaged.
+        that compute in it, where it takes four tenths less time. Raises ModelError if there is no such model, device or precision, or the
+        model is damaged.
         """
         where = _device(device)
         dtype = _dtype(precision, where)
@@ -88,21 +88,20 @@ class Separator:
             raise ModelError(f"the Wiener filter needs all stems of a song, the model {self.card.name} has {self.card.stems[0]} only")
         pipe: _Pipe | None = None
         done = 0
-        with torch.inference_mode():
-            for block in blocks:
-                if pipe is None:
-                    pipe = _Pipe(self, block.shape[0] if block.ndim == 2 else 0, rate, wanted, consistent, wiener)
-                for start in range(0, block.shape[-1], rate * 30):  # so that the hook is called within a long block too
-                    out = pipe.push(block[:, start : start + rate * 30])
-                    done += next(iter(out.values())).shape[-1]
-                    if hook:
-                        hook(done, None)
-                    yield out
-            if pipe is None or not pipe.received:
-                raise AudioError("there is no audio to separate")
-            yield pipe.finish()
-            if hook:
-                hook(pipe.received, None)
+        for block in blocks:
+            if pipe is None:
+                pipe = _Pipe(self, block.shape[0] if block.ndim == 2 else 0, rate, wanted, consistent, wiener)
+            for start in range(0, block.shape[-1], rate * 30):  # so that the hook is called within a long block too
+                out = pipe.push(block[:, start : start + rate * 30])
+                done += next(iter(out.values())).shape[-1]
+                if hook:
+                    hook(done, None)
+                yield out
+        if pipe is None or not pipe.received:
+            raise AudioError("there is no audio to separate")
+        yield pipe.finish()
+        if hook:
+            hook(pipe.received, None)
 
     def file(self, path: str | Path, job: Job | None = None, hook: Hook | None = None) -> Result:
         """Separate a file into files, as `job` says: see separate.files."""
@@ -116,7 +115,10 @@ class Separator:
 
 
 class _Pipe:
-    """Resample, separate, resample back, and keep the mixture at its own rate until its stems are there."""
+    """Resample, separate, resample back, and keep the mixture at its own rate until its stems are there.
+
+    Gradients are off within its methods only: between them runs the code of whoever takes the stems.
+    """
 
     def __init__(self, separator: Separator, channels: int, rate: int, wanted: tuple[str, ...], consistent: bool, wiener: bool) -> None:
         if not 1 <= channels <= 2:
@@ -136,6 +138,7 @@ class _Pipe:
         self.mixture = torch.zeros(channels, 0)
         self.received = self.sent = 0
 
+    @torch.no_grad()
     def push(self, block: Tensor) -> Stems:
         block = block.detach().to("cpu", torch.float32)
         if block.shape[0] != self.channels:
@@ -148,6 +151,7 @@ class _Pipe:
         inner = self.down.push(wave.T.numpy())
         return self._deliver(self._upward(self.network.push(_tensor(inner))))
 
+    @torch.no_grad()
     def finish(self) -> Stems:
         rest = self.down.push(np.zeros((0, self.inner), dtype=np.float32), last=True)
         last = [self.network.push(_tensor(rest))] if len(rest) else []

@@ -1,7 +1,10 @@
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +12,7 @@ import soundfile
 from typer.testing import CliRunner
 
 import separate
-from separate import Separator
+from separate import Separator, files
 from separate.cli import app
 from tests.conftest import RATE, sound
 
@@ -44,6 +47,55 @@ def test_all_options_reach_the_files(song: Path, model: Path) -> None:
     info = soundfile.info("out/song vocals.flac")
     assert (info.frames, info.subtype) == (RATE // 2, "PCM_24")
     assert Path("out/song accompaniment.flac").exists()
+
+
+def test_results_within_a_folder_of_songs_are_no_songs(song: Path, model: Path) -> None:
+    for existing in ("--skip-existing", "--overwrite"):
+        assert run(".", "--model", model, existing, "-q") == (0, "", "")
+        assert sorted(map(str, Path().rglob("*.wav"))) == [
+            *(f"separated/tiny/song/{stem}.wav" for stem in ("accompaniment", "vocals")),
+            "song.wav",
+        ]
+
+
+def test_a_song_of_the_batch_is_not_replaced_by_anothers_stem(song: Path, model: Path) -> None:
+    Path("song").mkdir()
+    other = Path(shutil.copy(song, "song/vocals.wav"))
+    status, _, err = run(".", "--model", model, "-o", ".", "--name", "{track}/{stem}.{ext}", "--overwrite", "-q", "--stem", "vocals")
+    assert status == 1 and other.read_bytes() == song.read_bytes()
+    assert err.startswith("separate: song.wav: would be written to song/vocals.wav, which is a song to separate")
+    assert Path("song/vocals/vocals.wav").exists()
+
+
+def test_whatever_goes_wrong_with_a_song_the_next_one_is_separated(song: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copy(song, "zzz.wav")
+    right = files.separate_file
+
+    def wrong(separator: Separator, path: Path, *rest: Any) -> Any:
+        if path.name == "song.wav":
+            raise TypeError("never thought of")
+        return right(separator, path, *rest)
+
+    monkeypatch.setattr(files, "separate_file", wrong)
+    status, _, err = run(".", "--model", model, "--stem", "vocals", "-q")
+    assert (status, Path("separated/tiny/zzz/vocals.wav").exists()) == (1, True)
+    assert err.startswith("separate: song.wav: cannot be separated (TypeError: never thought of)\n")
+
+
+def test_names_that_the_terminal_cannot_show_do_not_stop_it(song: Path, model: Path) -> None:
+    song.rename("\u6b4c.wav")
+    command = [sys.executable, str(ROOT / "cli.py"), ".", "--model", str(model), "--stem", "vocals"]
+    done = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "cp1252"})
+    assert done.returncode == 0 and done.stdout.split() == [b"separated/tiny/\\u6b4c/vocals.wav"]
+
+
+def test_of_stems_that_were_there_no_common_gain_is_claimed(model: Path) -> None:
+    soundfile.write("loud.wav", 1.5 * sound(1.0) / np.abs(sound(1.0)).max(), RATE, subtype="FLOAT")
+    assert run("loud.wav", "--model", model, "--stem", "vocals", "-q")[0] == 0
+    _, _, err = run("loud.wav", "--model", model, "--skip-existing")
+    assert "dB, these stems alike, so that none clips" in err
+    _, _, err = run("loud.wav", "--model", model, "--overwrite")
+    assert "dB, all stems alike, so that none clips" in err
 
 
 def test_filtered_stems_sum_to_the_song(song: Path, two_stem_model: Path) -> None:

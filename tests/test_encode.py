@@ -11,7 +11,7 @@ import soundfile
 
 from separate import AudioError, AudioFormat
 from separate import encode as module
-from separate.encode import AudioWriter, publish
+from separate.encode import AudioWriter, publish, temporary_beside
 from tests.conftest import RATE, sound
 
 
@@ -164,6 +164,16 @@ def test_if_the_last_cannot_be_named_the_first_are_taken_back(tmp_path: Path, mo
     with pytest.raises(AudioError, match=r"c\.wav: cannot be written \(Input/output error\)"):
         publish_three(tmp_path, replace)
     assert contents(tmp_path) == before
+
+
+def test_files_have_the_rights_that_the_umask_leaves_and_it_is_not_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = os.umask(0o027)
+    try:
+        with monkeypatch.context() as patch:
+            patch.delattr(os, "umask")  # it belongs to all threads
+            assert temporary_beside(tmp_path / "song.wav").stat().st_mode & 0o777 == 0o640
+    finally:
+        os.umask(before)
 
 
 def test_of_many_that_write_one_name_at_once_one_has_it(tmp_path: Path) -> None:

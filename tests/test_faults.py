@@ -19,6 +19,7 @@ from separate.encode import AudioWriter, publish
 from tests.conftest import RATE, sound
 
 COMMAND = [sys.executable, "-c", "from separate.cli import main; main()"]
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @pytest.fixture
@@ -31,7 +32,8 @@ def heeding_interrupts(command: list[str]) -> subprocess.Popen[str]:
     """The command, which Ctrl-C reaches also where the tests run in the background of a shell: there interrupts are ignored."""
 
     def heed() -> None:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        for number in ENDINGS:
+            signal.signal(number, signal.SIG_DFL)
 
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed)
 
@@ -58,13 +60,23 @@ def test_killed_it_leaves_nothing_under_a_final_name(long_song: Path, model: Pat
     assert final_files(tmp_path / "out") == []
 
 
-def test_interrupted_it_cleans_up_and_says_so(long_song: Path, model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", ENDINGS)
+def test_interrupted_it_cleans_up_and_says_so(long_song: Path, model: Path, tmp_path: Path, number: signal.Signals) -> None:
     process = start(long_song, model, tmp_path / "out", "-q")
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, err = process.communicate()
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     assert err == "separate: interrupted; finished songs are kept, nothing is half-written\n"
     assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == []
+
+
+def test_a_terminal_that_closes_does_not_end_what_was_told_not_to_heed_it(song: Path, model: Path, tmp_path: Path) -> None:
+    command = [*COMMAND, str(song), "--model", str(model), "-o", str(tmp_path / "out"), "-q", "--stem", "vocals"]
+    process = subprocess.Popen(command, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    while process.poll() is None:
+        process.send_signal(signal.SIGHUP)
+        time.sleep(0.05)
+    assert process.returncode == 0 and len(final_files(tmp_path / "out")) == 1
 
 
 @pytest.mark.parametrize("limit", [500_000, 3_000_000, 10_000_000])

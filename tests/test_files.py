@@ -1,4 +1,5 @@
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -206,12 +207,29 @@ def test_what_may_not_be_read_is_an_error(song: Path, tmp_path: Path) -> None:
     for closed in (hidden, folder):
         closed.chmod(0)
         with without_rights():
-            assert find_tracks([hidden], print) == [(hidden, "song")]
+            assert find_tracks([hidden], tmp_path / "out", print) == [(hidden, "song")]
             with pytest.raises(AudioError, match=r"song\.wav: Permission denied"):
                 AudioReader(hidden)
             with pytest.raises(ModelError, match="no model"):
                 pretrained.find(str(hidden))
         closed.chmod(0o700)
+
+
+def test_folders_that_may_not_be_read_are_named_and_the_rest_is_found(song: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tmp_path.chmod(0o755)
+    monkeypatch.chdir(tmp_path)  # those above it may not be searched either
+    locked, listed = Path("locked"), Path("listed")
+    for folder, mode in ((locked, 0), (listed, 0o444)):
+        folder.mkdir()
+        shutil.copy(song, folder)
+        folder.chmod(mode)
+    complaints: dict[Path, str] = {}
+    with without_rights():
+        tracks = find_tracks([Path(), locked], Path("out"), complaints.__setitem__)
+    for folder in (locked, listed):
+        folder.chmod(0o700)
+    assert tracks == [(Path(song.name), song.stem)]
+    assert complaints == {path: f"{path}: may not be read" for path in (locked, listed / song.name)}
 
 
 def test_errors_of_the_system_are_audio_errors(separator: Separator, song: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,7 +264,7 @@ def test_folders_are_searched_and_tracks_named_by_their_place(tmp_path: Path) ->
     (tmp_path / "hidden" / ".only" / "a.wav").touch()
     inputs = [tmp_path / name for name in ("a", "x.wav", "empty", "hidden", "a" * 300)]
     complaints: dict[Path, str] = {}
-    tracks = find_tracks(inputs, complaints.__setitem__)
+    tracks = find_tracks(inputs, tmp_path / "out", complaints.__setitem__)
     assert [track for _, track in tracks] == [str(Path("b/three")), "one", "x", "a" * 300]
     assert complaints == {path: f"{path}: no audio files in this folder" for path in (tmp_path / "empty", tmp_path / "hidden")}
 

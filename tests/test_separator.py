@@ -50,6 +50,17 @@ def test_an_unknown_precision_is_an_error(model: Path) -> None:
         Separator.load(model, "cpu", "float8")
 
 
+def test_between_the_parts_of_a_stream_torch_is_as_it_was(separator: Separator) -> None:
+    blocks = [torch.randn(2, 20000, generator=torch.Generator().manual_seed(seed)) for seed in range(3)]
+    streams = [separator.stream(blocks, RATE) for _ in range(2)]
+    for parts in zip(*streams, strict=True):
+        assert torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+        for part in parts:
+            part["vocals"] *= 0.5
+            assert not part["vocals"].requires_grad
+    assert torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+
+
 def test_streaming_keeps_little_of_what_it_has_seen(separator: Separator) -> None:
     """Samples held back are bounded by chunk and context, however long the stream."""
     received = delivered = lag = 0
