@@ -17,12 +17,36 @@ log = logging.getLogger(__name__)
 VALIDATION_SONGS = ("sodium", "potassium")
 SECTOID = Path("/usr/share/games/fretsonfire/data/songs/sectoid")
 LOOP_SECONDS = 20
+PAUSE, FADE = 0.3, 0.01  # seconds between passages, and at their edges
+# Where somebody sings, by the spectrograms, in seconds. Most else of the album's vocals stems is pads, loops and chopped samples.
+SUNG = {
+    "caesium": ((211, 230),),
+    "francium": ((0, 23), (60, 65.5), (67, 91), (165.3, 187.5)),
+    "hydrogen": ((91.8, 95), (99, 102.5), (106.2, 109.5), (113.7, 117), (138.5, 140.5), (146, 149), (153, 156), (160, 164),
+                 (196.3, 202), (203.6, 208.5), (211, 216.5), (218, 221), (294.8, 298), (300.4, 304)),
+    "lithium": ((2, 5.5), (17.3, 20.9), (160.5, 169.5), (180, 192.4), (281, 306), (309.5, 317.5)),
+    "potassium": ((149.2, 158), (160, 179), (182.5, 192), (205, 214.5), (215.5, 226), (226.5, 233)),
+    "rubidium": ((20, 33.5), (49, 63), (150.8, 170), (252.4, 257), (260, 264.5)),
+}  # fmt: skip
+
+
+def sung(song: str, vocals: np.ndarray) -> np.ndarray:
+    """Of a song's vocals [samples, 2] the passages that somebody sings, one after the other."""
+    fade = np.linspace(0, 1, int(FADE * RATE), dtype=np.float32)[:, None]
+    passages = []
+    for start, stop in SUNG[song]:
+        passage = vocals[int(start * RATE) : int(stop * RATE)].copy()
+        passage[: len(fade)] *= fade
+        passage[-len(fade) :] *= fade[::-1]
+        passages += [passage, np.zeros((int(PAUSE * RATE), 2), dtype=np.float32)]
+    return np.concatenate(passages)
 
 
 def album(corpus: Path) -> Iterator[tuple[str, str, dict[str, np.ndarray]]]:
     """("train" or "valid", song, stems) of "Everything is Free".
 
-    The bass sits in "other" in all but one of the songs to train on: from them come vocals, drums and the accompaniment.
+    The bass sits in "other" in all but one of the songs to train on: from them come drums and the accompaniment. Their voices come alone
+    (see `singers`), as little else of the vocals stems is voice.
     """
     for folder in sorted((corpus / "everything_is_free").iterdir()):
         stems = {path.stem: read_audio(path) for path in sorted(folder.glob("*.ogg"))}
@@ -31,15 +55,18 @@ def album(corpus: Path) -> Iterator[tuple[str, str, dict[str, np.ndarray]]]:
         valid = folder.name in VALIDATION_SONGS
         if not valid:
             backing = [wave for name, wave in stems.items() if name != "vocals"]
-            stems = {name: wave for name, wave in stems.items() if name in ("vocals", "drums") and active_minutes(wave) > 0}
+            stems = {name: wave for name, wave in stems.items() if name == "drums" and active_minutes(wave) > 0}
             stems |= {"accompaniment": np.sum(backing, axis=0)} if backing else {}
         yield "valid" if valid else "train", folder.name, stems
 
 
-def singers(corpus: Path) -> Iterator[tuple[str, np.ndarray]]:
-    """(name, vocals) of the clips of vocadito, one voice alone each, as many as there are."""
+def singers(corpus: Path) -> Iterator[tuple[str, str, np.ndarray]]:
+    """(source, name, vocals) of recorded voices alone to train on: the album's, and as many clips of vocadito as there are."""
+    for song in sorted(set(SUNG) - set(VALIDATION_SONGS)):
+        for path in (corpus / "everything_is_free" / song).glob("vocals.ogg"):
+            yield "everything_is_free", f"{song}_sung", sung(song, read_audio(path))
     for path in sorted((corpus / "vocadito").glob("*.wav")):
-        yield path.stem, read_audio(path)
+        yield "vocadito", path.stem, read_audio(path)
 
 
 def accompaniments(corpus: Path) -> Iterator[tuple[Source, str, dict[str, np.ndarray]]]:
@@ -68,8 +95,8 @@ def build_recorded(corpus: Path, out: Path) -> None:
     """Store all recordings under `out`/train and `out`/valid; songs that exist are kept."""
     for split, song, stems in album(corpus):
         _store(out / split / "everything_is_free" / song, stems, SOURCES["everything_is_free"])
-    for song, vocals in singers(corpus):
-        _store(out / "train" / "vocadito" / song, {"vocals": vocals}, SOURCES["vocadito"])
+    for source, song, vocals in singers(corpus):
+        _store(out / "train" / source / song, {"vocals": vocals}, SOURCES[source])
     for songs in (accompaniments(corpus), guitar_songs()):
         for source, song, stems in songs:
             _store(out / "train" / source.name / song, stems, source)

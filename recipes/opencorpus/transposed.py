@@ -15,7 +15,7 @@ import numpy as np
 import soundfile
 
 from recipes.opencorpus.catalogue import RATE, SOURCES, read_audio, write_song
-from recipes.opencorpus.recorded import album, singers
+from recipes.opencorpus.recorded import singers
 
 log = logging.getLogger(__name__)
 SEMITONES = (-5, -3, 3, 5)
@@ -38,10 +38,9 @@ def transpose(wave: np.ndarray, semitones: int) -> np.ndarray:
 
 
 def build_transposed(corpus: Path, train: Path) -> None:
-    """Store the album's training vocals under `train`/transposed, other singers' beside their own; what exists is kept."""
-    voices = [("transposed", song, stems["vocals"]) for split, song, stems in album(corpus) if split == "train"]
-    voices += [("vocadito", song, vocals) for song, vocals in singers(corpus)]
-    for source, song, vocals in voices:
+    """Store recorded singers' vocals, the album's under `train`/transposed, others' beside their own; what exists is kept."""
+    for origin, song, vocals in singers(corpus):
+        source = "transposed" if origin == "everything_is_free" else origin
         for semitones in SEMITONES:
             folder = train / source / f"{song}{semitones:+d}"
             if not folder.exists():
