@@ -31,7 +31,9 @@ SUNG = {
 
 
 def sung(song: str, vocals: np.ndarray) -> np.ndarray:
-    """Of a song's vocals [samples, 2] the passages that somebody sings, one after the other."""
+    """Of a song's vocals [samples, 2] the passages that somebody sings, one after the other. Raises ValueError if it ends before them."""
+    if len(vocals) < SUNG[song][-1][1] * RATE:
+        raise ValueError(f"{song}: its vocals end before the last sung passage, at {SUNG[song][-1][1]} s")
     fade = np.linspace(0, 1, int(FADE * RATE), dtype=np.float32)[:, None]
     passages = []
     for start, stop in SUNG[song]:
@@ -60,13 +62,14 @@ def album(corpus: Path) -> Iterator[tuple[str, str, dict[str, np.ndarray]]]:
         yield "valid" if valid else "train", folder.name, stems
 
 
-def singers(corpus: Path) -> Iterator[tuple[str, str, np.ndarray]]:
-    """(source, name, vocals) of recorded voices alone to train on: the album's, and as many clips of vocadito as there are."""
-    for song in sorted(set(SUNG) - set(VALIDATION_SONGS)):
+def singers(corpus: Path) -> Iterator[tuple[str, str, str, np.ndarray]]:
+    """("train" or "strangers", source, name, vocals) of recorded voices alone: the album's, and as many clips of vocadito as there are."""
+    for song in SUNG:
         for path in (corpus / "everything_is_free" / song).glob("vocals.ogg"):
-            yield "everything_is_free", f"{song}_sung", sung(song, read_audio(path))
+            split = "strangers" if song in VALIDATION_SONGS else "train"
+            yield split, "everything_is_free", f"{song}_sung", sung(song, read_audio(path))
     for path in sorted((corpus / "vocadito").glob("*.wav")):
-        yield "vocadito", path.stem, read_audio(path)
+        yield "train", "vocadito", path.stem, read_audio(path)
 
 
 def accompaniments(corpus: Path) -> Iterator[tuple[Source, str, dict[str, np.ndarray]]]:
@@ -92,11 +95,11 @@ def guitar_songs() -> Iterator[tuple[Source, str, dict[str, np.ndarray]]]:
 
 
 def build_recorded(corpus: Path, out: Path) -> None:
-    """Store all recordings under `out`/train and `out`/valid; songs that exist are kept."""
+    """Store all recordings under `out`/train and `out`/valid, and under `out`/strangers a voice to score with; what exists is kept."""
     for split, song, stems in album(corpus):
         _store(out / split / "everything_is_free" / song, stems, SOURCES["everything_is_free"])
-    for source, song, vocals in singers(corpus):
-        _store(out / "train" / source / song, {"vocals": vocals}, SOURCES[source])
+    for split, name, song, vocals in singers(corpus):
+        _store(out / split / name / song, {"vocals": vocals}, SOURCES[name])
     for songs in (accompaniments(corpus), guitar_songs()):
         for source, song, stems in songs:
             _store(out / "train" / source.name / song, stems, source)

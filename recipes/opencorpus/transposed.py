@@ -38,8 +38,10 @@ def transpose(wave: np.ndarray, semitones: int) -> np.ndarray:
 
 
 def build_transposed(corpus: Path, train: Path) -> None:
-    """Store recorded singers' vocals, the album's under `train`/transposed, others' beside their own; what exists is kept."""
-    for origin, song, vocals in singers(corpus):
+    """Store singers to train on, the album's under `train`/transposed, others' beside their own; what exists is kept."""
+    for split, origin, song, vocals in singers(corpus):
+        if split != "train":
+            continue
         source = "transposed" if origin == "everything_is_free" else origin
         for semitones in SEMITONES:
             folder = train / source / f"{song}{semitones:+d}"

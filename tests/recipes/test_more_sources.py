@@ -58,8 +58,9 @@ def test_what_lies_in_the_middle_stays_there_when_transposed() -> None:
 
 
 @needs_rubberband
-def test_only_training_songs_are_transposed_and_once(tmp_path: Path) -> None:
-    for song in ("lithium", "sodium"):
+def test_only_training_songs_are_transposed_and_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorded, "SUNG", {"lithium": ((0.2, 1.8),), "potassium": ((0.2, 1.8),)})
+    for song in ("lithium", "potassium"):
         folder = tmp_path / "corpus" / "everything_is_free" / song
         folder.mkdir(parents=True)
         soundfile.write(folder / "vocals.ogg", vowel(180.0), RATE)
@@ -68,17 +69,41 @@ def test_only_training_songs_are_transposed_and_once(tmp_path: Path) -> None:
     for _ in range(2):
         transposed.build_transposed(tmp_path / "corpus", tmp_path / "train")
         songs = find_songs(tmp_path / "train", RATE)
-        sung = (("transposed", "lithium"), ("vocadito", "vocadito_1"))
+        sung = (("transposed", "lithium_sung"), ("vocadito", "vocadito_1"))
         moved = {(source, f"{song}{way}") for source, song in sung for way in ("+3", "+5", "-3", "-5")}
         assert {(song.source, song.name) for song in songs} == moved
+
+
+def test_of_the_album_come_its_sung_passages(tmp_path: Path) -> None:
+    moments = np.arange(330 * RATE, dtype=np.float32) / RATE
+    for song, passages in recorded.SUNG.items():
+        heard = recorded.sung(song, np.repeat(moments[:, None], 2, axis=1))
+        kept = sum(int(stop * RATE) - int(start * RATE) for start, stop in passages)
+        assert len(heard) == kept + len(passages) * int(recorded.PAUSE * RATE)
+        start, stop = passages[-1]
+        middle = heard[-int((stop - start) / 2 * RATE) - int(recorded.PAUSE * RATE), 0]
+        assert middle == pytest.approx((start + stop) / 2, abs=1e-3)
+        assert (heard[0] == 0).all() and (heard[-1] == 0).all()
+    with pytest.raises(ValueError, match="lithium: its vocals end before"):
+        recorded.sung("lithium", np.zeros((300 * RATE, 2), dtype=np.float32))
+
+
+def test_voices_of_validation_songs_are_for_scoring_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorded, "SUNG", dict.fromkeys(recorded.SUNG, ((0.2, 1.8),)))
+    for song in (*recorded.SUNG, "sodium"):
+        folder = tmp_path / "everything_is_free" / song
+        folder.mkdir(parents=True)
+        soundfile.write(folder / "vocals.ogg", vowel(180.0), RATE)
+    splits = {song: split for split, _, song, _ in recorded.singers(tmp_path)}
+    assert splits == {f"{song}_sung": "strangers" if song == "potassium" else "train" for song in recorded.SUNG}
 
 
 def test_a_singer_alone_becomes_stereo_and_may_be_missing(tmp_path: Path) -> None:
     assert list(recorded.singers(tmp_path)) == []
     (tmp_path / "vocadito").mkdir()
     soundfile.write(tmp_path / "vocadito" / "vocadito_1.wav", vowel(140.0)[:, 0], RATE, subtype="FLOAT")
-    ((name, vocals),) = recorded.singers(tmp_path)
-    assert name == "vocadito_1"
+    ((split, source, name, vocals),) = recorded.singers(tmp_path)
+    assert (split, source, name) == ("train", "vocadito", "vocadito_1")
     np.testing.assert_array_equal(vocals, np.repeat(vowel(140.0)[:, :1], 2, axis=1))
 
 
