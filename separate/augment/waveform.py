@@ -32,7 +32,7 @@ def level(wave: Wave) -> float:
 
 def change_speed(wave: Wave, factor: float, samples: int) -> Wave:
     """Play `factor` times as fast (pitch moves along), cut or filled with silence to `samples`."""
-    played = np.asarray(soxr.resample(wave, factor, 1.0, quality="LQ"))[:samples]
+    played = np.asarray(soxr.resample(wave, factor, 1.0, quality="MQ"))[:samples]
     return np.asarray(np.pad(played, ((0, samples - len(played)), (0, 0))))
 
 

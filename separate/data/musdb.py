@@ -60,6 +60,10 @@ class MusdbData(StemsData):
         super().__init__(root, targets, **arguments)  # type: ignore[arg-type]
         self.cache = cache
 
+    def prepare_data(self) -> None:
+        """Decode what is not there yet: in one process of a machine, before the others look."""
+        self.find_songs()
+
     def find_songs(self) -> tuple[list[Song], list[Song]]:
         """Training and validation songs. Raises AudioError where the folder holds none."""
         if not self.root.is_dir():

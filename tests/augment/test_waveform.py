@@ -57,6 +57,16 @@ def test_speed_moves_the_pitch() -> None:
     assert not faster[int(RATE / 1.1) + 100 :].any()
 
 
+@pytest.mark.parametrize("factor", [0.9, 1.1])
+def test_speed_leaves_the_treble(factor: float) -> None:
+    """Or every stem of a mix would end at a frequency that tells its speed, as in no real song."""
+    noise = np.random.default_rng(0).normal(size=(RATE, 1)).astype(np.float32)
+    played = waveform.change_speed(noise, factor, int(RATE / factor))
+    power = np.square(np.abs(np.fft.rfft(played[:, 0])))
+    edges = np.array((10000, 12000, 17000, 18000)) * len(played) // RATE
+    assert power[edges[2] : edges[3]].mean() > 0.7 * power[edges[0] : edges[1]].mean()
+
+
 def test_level_counts_only_what_sounds() -> None:
     wave = np.full((RATE, 2), 0.1, dtype=np.float32)
     assert waveform.level(wave) == pytest.approx(-20)

@@ -44,7 +44,10 @@ def musdb18_hq(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_musdb18_is_decoded_once_and_split_as_the_package_says(musdb18: Path, tmp_path: Path) -> None:
     data = MusdbData(musdb18, ["vocals"], cache=tmp_path)
+    data.prepare_data()
+    decoded_at = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.wav")}
     data.setup("fit")
+    assert decoded_at and decoded_at == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.wav")}
     assert [song.name for song in data.train_songs] == [TRAIN]
     assert [song.name for song in data.valid_songs] == [VALID]
     decoded = data.train_songs[0].read("vocals", 0, data.train_songs[0].samples)
