@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 HEAD = 1 << 16  # bytes looked at after leading tags
 UNKNOWN_SIZES = (0, 0xFFFFFFFF)  # what programs write that stream to a pipe
+ENDLESS = range(0x7FFFF000 - (1 << 16), 0x80000000 + 1)  # the same of a wav by SoX, in whole blocks, and by arecord
 MAX_CHUNKS = 1 << 10  # looked at
 MAX_FRAMES = 1 << 20  # boxes of an mp4, or frames of an aac: six hours
 _REFLECTED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
@@ -56,7 +57,8 @@ def _short(declared: int, size: int) -> str | None:
 def _riff(file: BinaryIO, size: int) -> str | None:
     """The data chunk's length, which RF64 keeps in a chunk before it (EBU Tech 3306); the last chunk may lack its padding byte.
 
-    Where the whole's length is that of the file, the data chunk must not end in the middle of nothing either.
+    Where the whole's length is that of the file, the data chunk must not end in the middle of nothing either. A length of nearly 2 GiB
+    that the file does not have is one that was not known when it was written, not a loss.
     """
     file.seek(4)
     whole, long = int.from_bytes(file.read(4), "little") + 8, None
@@ -67,7 +69,8 @@ def _riff(file: BinaryIO, size: int) -> str | None:
             length = long if long is not None and length == 0xFFFFFFFF else length
             end = start + length
             if length in UNKNOWN_SIZES or end > size:
-                return None if length in UNKNOWN_SIZES else _short(end, size)
+                unknown = length in UNKNOWN_SIZES or (long is None and length in ENDLESS)
+                return None if unknown else _short(end, size)
             fits = whole != size or any(_chunks_follow(file, place, size) for place in (end, end + length % 2))
             return None if fits else "its data chunk ends before the data does"
     return "its data chunk is missing"
