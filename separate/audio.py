@@ -131,7 +131,7 @@ class AudioReader:
             with self._container() as container:
                 stream = self._audio(container)
                 self.rate, self.channels = stream.rate or 0, stream.channels
-                self._seconds = _seconds(stream, container.duration)
+                self._seconds = _seconds(container, stream)
                 exact = stream.duration is not None and stream.time_base is not None and stream.time_base * self.rate == 1
                 self._length = int(stream.duration or 0) if exact else None
                 found = {**container.metadata, **stream.metadata}
@@ -200,13 +200,20 @@ def truncation_unknown(path: Path) -> bool:
     return not (b"Xing" in head or b"Info" in head)
 
 
-def _seconds(stream: Any, whole: int | None) -> float | None:
-    """How long a stream says it is: itself, in a Matroska tag (h:mm:ss), or as the longest in a container of `whole` microseconds."""
+def _seconds(container: Any, stream: Any) -> float | None:
+    """How long a stream says it is: itself, in a Matroska tag (h:mm:ss) that holds its end, or as the only one of its container.
+
+    None where FFmpeg has only an estimate: an asf tells how long its longest stream is, an aac nothing.
+    """
+    kind, alone = container.format.name, len(container.streams) == 1
+    if kind == "aac" or (kind == "asf" and not alone):
+        return None
     if stream.duration is not None and stream.time_base is not None:
         return float(stream.duration * stream.time_base)
+    start = float((stream.start_time or 0) * (stream.time_base or 0))
     if match := re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", stream.metadata.get("DURATION", "")):
-        return int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3])
-    return whole / 1e6 if whole else None
+        return max(0.0, int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3]) - start)
+    return max(0.0, container.duration / 1e6 - start) if container.duration and alone else None
 
 
 class Resampler:

@@ -18,20 +18,30 @@ def read(path: Path, **arguments: float) -> np.ndarray:
     return np.concatenate(list(AudioReader(path, **arguments).blocks()))
 
 
-def av_write(path: Path, wave: np.ndarray, codec: str, rate: int = RATE, **options: str) -> Path:
-    """Encode with PyAV, title and artist included."""
+def av_write(
+    path: Path,
+    wave: np.ndarray,
+    codec: str,
+    rate: int = RATE,
+    bit_rate: int = 128000,
+    start: float = 0,
+    title: str = "Song",
+    **options: str,
+) -> Path:
+    """Encode with PyAV, title and artist included; `start` in seconds."""
     import av
 
     with av.open(str(path), "w", options=options) as container:
-        container.metadata.update({"title": "Song", "artist": "Singer"})
+        container.metadata.update({"title": title, "artist": "Singer"})
         stream = container.add_stream(codec, rate=rate, layout="stereo" if wave.shape[1] == 2 else "mono")
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(wave.T), format="fltp", layout=stream.layout.name)
         frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
         fifo = av.AudioFifo()
         fifo.write(frame)
-        stream.bit_rate = 128000
+        stream.bit_rate = bit_rate
         size = stream.codec_context.frame_size or 1024
         while part := fifo.read(size, partial=True):
+            part.pts += round(start * rate)
             container.mux(stream.encode(part))
         container.mux(stream.encode(None))
     return path
