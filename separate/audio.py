@@ -1,8 +1,8 @@
 """Files to waveforms, block by block, and streaming resampling.
 
 wav, flac, ogg, opus, mp3, aiff and their like are read through soundfile; m4a, aac, mp4, webm, wma and their like through PyAV, whose
-wheel has FFmpeg inside. What a file is decides its content, not its name; nothing in it can have another file opened. Blocks are float32
-[samples, channels], full scale 1.0.
+wheel has FFmpeg inside, and so are mp3s that do not tell how long they are. What a file is decides its content, not its name; nothing in
+it can have another file opened. Blocks are float32 [samples, channels], full scale 1.0.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from separate.errors import AudioError
 from separate.integrity import truncation
+from separate.mpeg import LengthTag, first_frame, length_tag
 
 Block = NDArray[np.float32]
 BLOCK = 1 << 16  # samples read at a time
@@ -61,12 +62,11 @@ class AudioReader:
                 raise AudioError(f"{path}: is empty")
             if missing := truncation(path):
                 raise AudioError(f"{path}: is truncated, {missing}")
+            self._tag = _length_tag(path)
         except OSError as error:
             raise AudioError(f"{path}: {error.strerror or error}") from error
         self._opened_by_av = self._seekable = False
-        try:
-            self._open_soundfile()
-        except soundfile.LibsndfileError:
+        if not self._open_soundfile():
             self._open_av()
         if not 1 <= self.channels <= 2:
             raise AudioError(f"{path}: has {self.channels} channels; mono and stereo can be separated")
@@ -101,18 +101,23 @@ class AudioReader:
             end = min(position, self._declared) if self._seekable else position
             raise AudioError(f"{self.path}: ends at {end / self.rate:.1f} s, before the start that was asked for")
 
-    def _open_soundfile(self) -> None:
+    def _open_soundfile(self) -> bool:
+        """False if libsndfile cannot read it, or only up to where it guesses the end of an mp3 to be."""
         # By its descriptor: of a name, soundfile and libsndfile would take the ending for a format, and "-" for standard input.
-        with self.path.open("rb") as raw, soundfile.SoundFile(raw.fileno(), closefd=False) as file:
-            self.rate, self.channels = file.samplerate, file.channels
-            self.samples = self._declared = file.frames
-            # An mp3 without a Xing tag says how long it is only roughly, and a piped wav not at all.
-            self._exact = not (file.format == "MP3" and truncation_unknown(self.path)) and file.frames < 2**62
-            if file.frames >= 2**62:
-                self.samples = None
-            self._seekable = self._exact and file.format in SEEKABLE and file.subtype in PLAIN
-            metadata = file.copy_metadata()
+        try:
+            with self.path.open("rb") as raw, soundfile.SoundFile(raw.fileno(), closefd=False) as file:
+                if file.format == "MP3" and not (self._tag and self._tag.frames and self._tag.name != b"VBRI"):
+                    return False
+                self.rate, self.channels = file.samplerate, file.channels
+                self._exact = file.frames < 2**62  # a piped wav does not say how long it is
+                self.samples = file.frames if self._exact else None
+                self._declared = file.frames
+                self._seekable = self._exact and file.format in SEEKABLE and file.subtype in PLAIN
+                metadata = file.copy_metadata()
+        except soundfile.LibsndfileError:
+            return False
         self.tags = {name: metadata[name] for name in TAGS if metadata.get(name)}
+        return True
 
     def _soundfile_blocks(self) -> Iterator[Block]:
         with self.path.open("rb") as raw, soundfile.SoundFile(raw.fileno(), closefd=False) as file:
@@ -131,7 +136,8 @@ class AudioReader:
             with self._container() as container:
                 stream = self._audio(container)
                 self.rate, self.channels = stream.rate or 0, stream.channels
-                self._seconds = _seconds(container, stream)
+                roughly = container.format.name == "mp3" and not (self._tag and self._tag.frames)
+                self._seconds = None if roughly else _seconds(container, stream)
                 exact = stream.duration is not None and stream.time_base is not None and stream.time_base * self.rate == 1
                 self._length = int(stream.duration or 0) if exact else None
                 found = {**container.metadata, **stream.metadata}
@@ -193,11 +199,9 @@ def _state(path: Path) -> tuple[int, ...]:
     return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
-def truncation_unknown(path: Path) -> bool:
-    """Whether an mp3 lacks the tag that says how long it is."""
+def _length_tag(path: Path) -> LengthTag | None:
     with path.open("rb") as file:
-        head = file.read(1 << 20)
-    return not (b"Xing" in head or b"Info" in head)
+        return length_tag(first_frame(file)[1])
 
 
 def _seconds(container: Any, stream: Any) -> float | None:

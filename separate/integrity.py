@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-HEAD = 1 << 16  # bytes looked at after leading tags
+from separate.mpeg import first_frame, length_tag
+
 UNKNOWN_SIZES = (0, 0xFFFFFFFF)  # what programs write that stream to a pipe
 ENDLESS = range(0x7FFFF000 - (1 << 16), 0x80000000 + 1)  # the same of a wav by SoX, in whole blocks, and by arecord
 MAX_CHUNKS = 1 << 10  # looked at
@@ -42,12 +43,10 @@ def truncation(path: Path) -> str | None:
             return _short(int.from_bytes(magic[16:24], "little"), size)
         if magic[:4] == b"caff":
             return _caf(file, size)
-        start = _id3_size(magic)
-        file.seek(start)
-        head = file.read(HEAD)
+        start, head = first_frame(file)
         if len(head) > 1 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0:
             return _adts(file, start, size)
-        return _mp3(head, size - start) if magic[:3] == b"ID3" or (len(head) > 1 and head[0] == 0xFF and head[1] >= 0xE0) else None
+        return _mp3(start, head, size)
 
 
 def _short(declared: int, size: int) -> str | None:
@@ -209,22 +208,7 @@ def _matroska(file: BinaryIO, size: int) -> str | None:
     return _short(position, size)
 
 
-def _id3_size(magic: bytes) -> int:
-    """Length of a leading ID3v2 tag (its sizes hold seven bits a byte)."""
-    if magic[:3] != b"ID3" or len(magic) < 10:
-        return 0
-    a, b, c, d = magic[6:10]
-    return 10 + (a << 21 | b << 14 | c << 7 | d)
-
-
-def _mp3(head: bytes, size: int) -> str | None:
+def _mp3(start: int, head: bytes, size: int) -> str | None:
     """The byte count in the Xing or Info tag of the first frame, where there is one."""
-    for name in (b"Xing", b"Info"):
-        tag = head.find(name, 0, 4096)
-        if tag >= 0 and len(head) >= tag + 16:
-            flags = int.from_bytes(head[tag + 4 : tag + 8], "big")
-            place = tag + 8 + (4 if flags & 1 else 0)
-            if flags & 2:
-                frame = max(head.rfind(b"\xff\xfb", 0, tag), head.rfind(b"\xff\xf3", 0, tag), 0)
-                return _short(frame + int.from_bytes(head[place : place + 4], "big"), size)
-    return None
+    tag = length_tag(head)
+    return _short(start + tag.size, size) if tag and tag.name != b"VBRI" else None

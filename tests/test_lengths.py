@@ -5,6 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import soundfile
 
@@ -27,6 +28,48 @@ def test_a_wav_that_sox_or_arecord_piped_is_read(tmp_path: Path, length: int) ->
     path.write_bytes(data)
     with pytest.raises(AudioError, match="truncated"):
         read(path)
+
+
+def without_tag(path: Path, wave: np.ndarray, bit_rate: int = 128000, id3: bool = False) -> Path:
+    """An mp3 that does not tell its length, at a constant bitrate."""
+    return av_write(path, wave, "libmp3lame", bit_rate=bit_rate, write_xing="0", id3v2_version="3" if id3 else "0")
+
+
+def test_an_mp3_that_does_not_tell_its_length_is_read_to_the_end(tmp_path: Path) -> None:
+    """Where the bitrate falls, libsndfile takes the rest for shorter than it is; where it rises, FFmpeg for longer."""
+    loud, quiet = (without_tag(tmp_path / f"{rate}.mp3", sound(3), rate).read_bytes() for rate in (320000, 32000))
+    frames = -(-(3 * RATE + 1105) // 1152)
+    for name, data in (("constant", loud), ("falls", loud + quiet), ("rises", quiet + loud)):
+        path = tmp_path / f"{name}.mp3"
+        path.write_bytes(data)
+        reader = AudioReader(path)
+        out = np.concatenate(list(reader.blocks()))
+        assert (reader.samples, len(out)) == (None, 1152 * frames * (1 if name == "constant" else 2))
+    np.testing.assert_allclose(read(tmp_path / "constant.mp3"), soundfile.read(tmp_path / "constant.mp3")[0], atol=1e-5)
+
+
+def test_the_length_tag_of_fraunhofer_is_believed(tmp_path: Path) -> None:
+    """libsndfile knows only Xing's."""
+    loud, quiet = (without_tag(tmp_path / f"{rate}.mp3", sound(3), rate).read_bytes() for rate in (320000, 32000))
+    whole, path = len(read(without_tag(tmp_path / "a.mp3", sound(3)))), tmp_path / "b.mp3"
+    silent = loud[:4] + bytes(32) + b"VBRI" + struct.pack(">HHHII", 1, 0, 50, 1044 + len(loud + quiet), 2 * whole // 1152)
+    path.write_bytes(silent.ljust(1044, b"\0") + loud + quiet)
+    assert (AudioReader(path).samples, len(read(path))) == (2 * whole, 2 * whole)
+    path.write_bytes(path.read_bytes()[: -len(quiet) // 2])
+    with pytest.raises(AudioError, match="truncated"):
+        read(path)
+
+
+@pytest.mark.parametrize("title", ["Info", "Xing", "VBRI"])
+def test_the_word_for_a_length_tag_in_a_title_is_none(tmp_path: Path, title: str) -> None:
+    title += "\0\x0f" * 8
+    whole = av_write(tmp_path / "a.mp3", sound(2), "libmp3lame", title=title)
+    assert len(read(whole)) == 2 * RATE
+    untold = av_write(tmp_path / "b.mp3", sound(2), "libmp3lame", title=title, write_xing="0")
+    assert len(read(untold)) >= 2 * RATE
+    whole.write_bytes(whole.read_bytes()[:-1000])
+    with pytest.raises(AudioError, match="truncated"):
+        read(whole)
 
 
 @pytest.mark.parametrize("suffix, codec", [("mkv", "aac"), ("webm", "libopus")])
