@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from separate.errors import AudioError
 from separate.integrity import truncation
+from separate.joined import joined
 from separate.mpeg import LengthTag, first_frame, length_tag
 
 Block = NDArray[np.float32]
@@ -40,7 +41,8 @@ class AudioReader:
 
     start, duration: seconds, to read a part. Attributes: rate (Hz), channels (1 or 2), samples (expected number, None if the file
     does not tell), tags. Raises AudioError, now or while reading, if the file is not there, not audio, truncated, damaged, empty,
-    has more than two channels, a rate outside 8 to 192 kHz, or samples that are not finite, or if it is changed before it is read.
+    several recordings one after another, has more than two channels, a rate outside 8 to 192 kHz, or samples that are not finite, or if
+    it is changed before it is read.
     """
 
     rate: int
@@ -60,6 +62,8 @@ class AudioReader:
             self._state = _state(path)
             if path.stat().st_size == 0:
                 raise AudioError(f"{path}: is empty")
+            if joined(path):
+                raise AudioError(f"{path}: holds several recordings one after another; they can be separated one by one")
             if missing := truncation(path):
                 raise AudioError(f"{path}: is truncated, {missing}")
             self._tag = _length_tag(path)
@@ -165,7 +169,7 @@ class AudioReader:
     def _av_blocks(self) -> Iterator[Block]:
         import av
 
-        decoded = 0
+        decoded, ended = 0, False
         try:
             with self._container() as container:
                 stream = self._audio(container)
@@ -175,8 +179,10 @@ class AudioReader:
                         raise AudioError(f"{self.path}: changes its rate or channels at {decoded / self.rate:.1f} s")
                     for part in resampler.resample(frame):
                         block = part.to_ndarray().T
+                        if ended and len(block):
+                            raise AudioError(f"{self.path}: goes on after the end that it tells of, at {decoded / self.rate:.1f} s")
                         if self._length and 0 <= self._length - decoded < len(block) <= _SHORT_FRAMES:
-                            block = block[: self._length - decoded]  # the padding of the last frame
+                            block, ended = block[: self._length - decoded], True  # the padding of the last frame
                         decoded += len(block)
                         yield np.ascontiguousarray(block, dtype=np.float32)
         except av.error.FFmpegError as error:

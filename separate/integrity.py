@@ -107,18 +107,23 @@ def _au(magic: bytes, size: int) -> str | None:
     return None if length in UNKNOWN_SIZES else _short(start + length, size) or more
 
 
-def _caf(file: BinaryIO, size: int) -> str | None:
-    """Chunks up to the data, whose length may be -1: up to the end (Apple Core Audio Format 1.0)."""
+def caf_chunks(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int]]:
+    """(name, where it ends) of chunks up to the data, whose length may be -1: up to the end (Apple Core Audio Format 1.0)."""
     position = 8
     for _ in range(MAX_CHUNKS):
         if position + 12 > size:
-            break
+            return
         file.seek(position)
         name, length = struct.unpack(">4sq", file.read(12))
+        position = size if name == b"data" and length < 0 else position + 12 + max(0, length)
+        yield name, position
         if name == b"data":
-            return None if length < 0 else _short(position + 12 + length, size)
-        position += 12 + max(0, length)
-    return "its data chunk is missing"
+            return
+
+
+def _caf(file: BinaryIO, size: int) -> str | None:
+    *_, (name, end) = [(b"", 0), *caf_chunks(file, size)]
+    return _short(end, size) if name == b"data" else "its data chunk is missing"
 
 
 def _adts(file: BinaryIO, position: int, size: int) -> str | None:
@@ -173,23 +178,32 @@ def ogg_checksum(page: bytes) -> int:
     return int(f"{reflected:032b}"[::-1], 2)
 
 
-def _mp4(file: BinaryIO, size: int) -> str | None:
-    """Boxes follow one another; a size of 0 means up to the end, 1 that 64 bits follow (ISO 14496-12, section 4.2)."""
+def mp4_boxes(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int]]:
+    """(name, where it ends) of boxes; a size of 0 means up to the end, 1 that 64 bits follow (ISO 14496-12, section 4.2).
+
+    After one whose size cannot be, which ends at 0, there is none.
+    """
     position = 0
     for _ in range(MAX_FRAMES):
         if position + 8 > size:
-            break
+            return
         file.seek(position)
         head = file.read(16)
         length = int.from_bytes(head[:4], "big")
         if length == 1:
             length = int.from_bytes(head[8:], "big")
-        if length == 0:
-            return None
-        if length < 8:
+        position = size if length == 0 else position + length if length >= 8 else 0
+        yield head[4:8], position
+        if not position:
+            return
+
+
+def _mp4(file: BinaryIO, size: int) -> str | None:
+    end = 0
+    for _, end in mp4_boxes(file, size):
+        if not end:
             return "a box in it has an impossible size"
-        position += length
-    return _short(position, size)
+    return _short(end, size)
 
 
 def _matroska(file: BinaryIO, size: int) -> str | None:
