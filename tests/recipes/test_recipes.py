@@ -73,7 +73,12 @@ def test_variants_are_networks_of_under_two_million_parameters(tmp_path: Path, n
     folder = RECIPES.parent / "variants"
     setting = yaml.safe_load((folder / "comparison.yaml").read_text())[name]
     options = {**setting["options"], "trainer.max_steps": 1, "data.init_args.root": tmp_path / "songs", "data.init_args.workers": 0}
-    options |= {"data.init_args.batch_size": 1, "trainer.default_root_dir": tmp_path, "trainer.precision": "32-true"}
+    options |= {
+        "data.init_args.batch_size": 1,
+        "data.init_args.samples": 32768,
+        "trainer.default_root_dir": tmp_path,
+        "trainer.precision": "32-true",
+    }
     arguments = [part for file in ("base.yaml", *setting["configs"]) for part in ("--config", str(folder / file))]
     arguments += [part for option, value in options.items() for part in (f"--{option}", str(value))]
     main(["fit", *arguments, "--trainer.enable_progress_bar", "false", "--trainer.accelerator", "cpu"])
