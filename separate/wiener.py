@@ -23,6 +23,8 @@ def wiener(magnitudes: Tensor, mixture: Tensor, reach: int) -> Tensor:
     """
     if mixture.shape[0] not in (1, 2):
         raise ValueError(f"one or two channels, not {mixture.shape[0]}")
+    if mixture.device.type == "mps":  # it has no double precision
+        return wiener(magnitudes.cpu(), mixture.cpu(), reach).to(mixture.device)
     initial = magnitudes * (mixture / mixture.abs().clamp(min=TINY))
     level = mixture.abs().amax().clamp(min=TINY)  # keeps powers of faint signals within float32
     initial = initial / level

@@ -7,6 +7,7 @@ source (an album, a collection).
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,9 +65,15 @@ def open_song(folder: Path) -> Song | None:
 
 
 def find_songs(root: Path, rate: int) -> list[Song]:
-    """All songs under `root`, in the order of their paths. Raises AudioError if there is none, or one of another rate."""
-    folders = sorted({path.parent for path in root.rglob("*") if path.stem in STEMS and path.is_file()})
-    songs = [song for folder in folders if (song := open_song(folder)) is not None]
+    """All songs under `root`, in the order of their paths; links are followed, hidden folders left out.
+
+    Raises AudioError if there is none, or one of another rate.
+    """
+    folders = []
+    for folder, inner, _ in os.walk(root, followlinks=True):
+        inner[:] = [name for name in inner if not name.startswith(".")]
+        folders.append(Path(folder))
+    songs = [song for folder in sorted(folders) if (song := open_song(folder)) is not None]
     if not songs:
         raise AudioError(f"{root}: no folder in it holds files named like {', '.join(STEMS)}")
     if wrong := [song for song in songs if song.rate != rate]:

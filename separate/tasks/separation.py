@@ -161,9 +161,12 @@ class SeparationTask(LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         songs = len(cast(StemsData, cast(Any, self.trainer).datamodule).valid_songs)
-        self.energies = torch.zeros(songs, len(self.targets), 2, dtype=torch.float64, device=self.device)
+        self.energies = torch.zeros(songs, len(self.targets), 2, device=self.device)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        pieces = len(cast(Any, self.trainer.val_dataloaders).dataset)
+        if batch_idx * self.trainer.world_size + self.global_rank >= pieces:
+            return  # a piece again, so that every process has as many
         number, stems = int(batch[0]), batch[1]
         magnitudes, mixture = self.estimate(stems.sum(1))
         waves = self.front_end.istft(with_phase(magnitudes, unit_phase(mixture)[:, None]), stems.shape[-1])

@@ -22,6 +22,14 @@ def test_songs_are_found_with_their_source(tmp_path: Path) -> None:
     assert songs[0].samples == 4 * RATE
 
 
+def test_links_to_songs_are_followed_and_unfinished_songs_left_out(tmp_path: Path) -> None:
+    elsewhere = made_up_song(tmp_path / "disk" / "album" / "one")
+    (tmp_path / "songs" / "album").mkdir(parents=True)
+    (tmp_path / "songs" / "album" / "linked").symlink_to(elsewhere, target_is_directory=True)
+    made_up_song(tmp_path / "songs" / "album" / ".two.unfinished")
+    assert [song.name for song in find_songs(tmp_path / "songs", RATE)] == ["linked"]
+
+
 def test_a_clip_is_what_stands_there_and_silence_after_the_end(tmp_path: Path) -> None:
     song = open_song(made_up_song(tmp_path / "a" / "one", 1.0, ("vocals",)))
     assert song is not None

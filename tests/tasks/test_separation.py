@@ -2,6 +2,7 @@ import csv
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -140,6 +141,18 @@ def test_two_processes_train_together(recipe: list[str], tmp_path: Path) -> None
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 2  # four batches, two processes
+
+
+def test_a_piece_that_fills_up_the_last_round_of_processes_counts_once() -> None:
+    """Three pieces, two processes: the second gets the first piece again."""
+    task = SeparationTask(["vocals"], tiny_config(), FrontEndConfig(512, 256)).eval()
+    for rank, counted in ((0, 2), (1, 1)):
+        loader = SimpleNamespace(dataset=range(3))
+        task._trainer = SimpleNamespace(val_dataloaders=loader, world_size=2, global_rank=rank)
+        task.energies = torch.zeros(3, 1, 2)
+        for round_, piece in enumerate(((0, 2), (1, 0))[rank]):
+            task.validation_step((torch.tensor([piece]), torch.randn(1, 2, 2, 4096)), round_)
+        assert (task.energies[:, 0, 0] > 0).sum() == counted
 
 
 def test_bfloat16_trains(recipe: list[str], tmp_path: Path) -> None:
