@@ -1,6 +1,6 @@
 """Does memory stay flat? `python -m benchmarks.longrun [--files 200] [--hours 6] [--model NAME]`.
 
-Many files of mixed formats, rates and lengths through one process: resident memory after the twentieth and after the last. One long file,
+Many files of mixed formats, rates and lengths through one process: resident memory after the tenth and after the last. One long file,
 its vocals stored as float (above 4 GiB from 3.4 hours on: RF64): peak memory beside that of five minutes, and the right length.
 """
 

@@ -180,7 +180,7 @@ class AudioReader:
                     for part in resampler.resample(frame):
                         block = part.to_ndarray().T
                         if ended and len(block):
-                            raise AudioError(f"{self.path}: goes on after the end that it tells of, at {decoded / self.rate:.1f} s")
+                            raise AudioError(f"{self.path}: is longer than the {decoded / self.rate:.1f} s of its header")
                         if self._length and 0 <= self._length - decoded < len(block) <= _SHORT_FRAMES:
                             block, ended = block[: self._length - decoded], True  # the padding of the last frame
                         decoded += len(block)

@@ -41,7 +41,7 @@ class AudioFormat:
             raise AudioError(f"there is no output format {self.name!r}; choose from {', '.join(SUBTYPES)}")
         if self.subtype is not None and self.subtype not in SUBTYPES[self.name]:
             choices = ", ".join(choice for choice in SUBTYPES[self.name] if choice)
-            raise AudioError(f"{self.name} has {'subtypes ' + choices if choices else 'no subtypes'}, not {self.subtype!r}")
+            raise AudioError(f"{self.name} has no subtype {self.subtype!r}; {'choose from ' + choices if choices else 'it has none'}")
 
     @property
     def encoding(self) -> str:

@@ -50,15 +50,15 @@ class Job:
 
     def __post_init__(self) -> None:
         if self.existing not in EXISTING:
-            raise AudioError(f"no way {self.existing!r} to treat existing files; choose from {', '.join(EXISTING)}")
+            raise AudioError(f"existing files cannot be treated by {self.existing!r}; choose from {', '.join(EXISTING)}")
         try:
             parts = [part for part in string.Formatter().parse(self.template) if part[1] is not None]
         except ValueError as error:
-            raise AudioError(f"the name template {self.template!r} is not one ({error})") from error
+            raise AudioError(f"the name template {self.template!r} is malformed ({error})") from error
         fields = {name for _, name, _, _ in parts}
         if fields - FIELDS or "stem" not in fields or any(form or conversion for _, _, form, conversion in parts):
             raise AudioError(
-                f"a name template has the fields {{model}}, {{track}}, {{stem}} and {{ext}}, just so, and needs {{stem}}: {self.template!r}"
+                f"a name template must hold {{stem}}, and of fields only {{model}}, {{track}}, {{stem}} and {{ext}}: {self.template!r}"
             )
 
     def target(self, model: str, track: str, stem: str) -> Path:
@@ -67,7 +67,7 @@ class Job:
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise AudioError(f"the name {name!r} leads out of the output folder")
         if "\0" in name:
-            raise AudioError(f"the name {name!r} cannot be a file's")
+            raise AudioError(f"the name {name!r} cannot be that of a file")
         return self.output / name
 
 

@@ -101,7 +101,7 @@ def find(model: str | Path) -> Path:
         if Path(model).is_dir():
             return Path(model)
     names = ", ".join(card.name for card in available()) or "none"
-    raise ModelError(f"no model {str(model)!r}: neither a folder nor one of those that came along ({names})")
+    raise ModelError(f"no model {str(model)!r}: neither a folder nor an included one ({names})")
 
 
 def load(folder: Path, card: Card) -> MMDenseNet:

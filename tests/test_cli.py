@@ -235,7 +235,7 @@ def test_wrong_input_gives_one_line_and_no_file(tmp_path: Path, model: Path, nam
     [
         (["--stem", "tuba"], "no stem 'tuba'"),
         (["--model", "nonsense"], "no model 'nonsense'"),
-        (["--format", "mp3", "--subtype", "24"], "mp3 has no subtypes"),
+        (["--format", "mp3", "--subtype", "24"], "mp3 has no subtype"),
         (["--name", "x.wav"], "template"),
         (["--name", "{stem!z}"], "template"),
         (["--name", "{stem:d}.wav"], "template"),

@@ -230,7 +230,7 @@ def test_where_nothing_can_be_written_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name, subtype, message", [("aac", None, "no output format"), ("flac", "float", "subtypes 16, 24"), ("mp3", "16", "no subtypes")]
+    "name, subtype, message", [("aac", None, "no output format"), ("flac", "float", "choose from 16, 24"), ("mp3", "16", "it has none")]
 )
 def test_formats_that_do_not_exist_are_refused(name: str, subtype: str | None, message: str) -> None:
     with pytest.raises(AudioError, match=message):
