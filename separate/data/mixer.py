@@ -22,6 +22,7 @@ from separate.data.stems import PARTS, Song, segment
 Wave = NDArray[np.float32]
 QUIET = -48.0  # dBFS: below it a clip counts as silence and another place is tried
 TRIES = 6
+REDRAWS = 20  # of a mix in which nothing sounds
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,9 @@ class MixConfig:
 class RandomMixes(Dataset[torch.Tensor]):
     """`count` examples, each float32 [targets + 1, 2, samples]: the targets, then all the rest.
 
-    Example i of a seed is always the same. Mixes of every stem from its own song need songs with that stem. Songs with an
-    `accompaniment` serve as backing. Which of drums, bass and other are in what it has beyond the song's other stems is not known: the
-    rows of those are NaN, but where all of them are targets that of other holds it all.
+    Example i of a seed is always the same. A mix in which nothing sounds is drawn again, but not for ever. Mixes of every stem from its
+    own song need songs with that stem. Songs with an `accompaniment` serve as backing. Which of drums, bass and other are in what it has
+    beyond the song's other stems is not known: the rows of those are NaN, but where all of them are targets that of other holds it all.
     """
 
     def __init__(
@@ -89,6 +90,14 @@ class RandomMixes(Dataset[torch.Tensor]):
         if not 0 <= index < self.count:
             raise IndexError(index)
         rng = np.random.default_rng((self.seed, index))
+        for _ in range(REDRAWS):
+            rows = self._mix(rng)
+            if np.nansum(rows, axis=0).any():
+                break
+        return torch.from_numpy(np.ascontiguousarray(rows.transpose(0, 2, 1)))
+
+    def _mix(self, rng: np.random.Generator) -> Wave:
+        """One example, [targets + 1, samples, 2]."""
         stems = self._compose(rng)
         rows = np.zeros((len(self.targets) + 1, self.samples, 2), dtype=np.float32)
         missing = {*PARTS} - {name for name, _ in stems}
@@ -100,7 +109,7 @@ class RandomMixes(Dataset[torch.Tensor]):
         rows = self._master(rows, rng)
         if any(name == "accompaniment" for name, _ in stems):
             rows[[place[name] for name in missing & place.keys() if place[name] != place.get("accompaniment")]] = np.nan
-        return torch.from_numpy(np.ascontiguousarray(rows.transpose(0, 2, 1)))
+        return rows
 
     def _compose(self, rng: np.random.Generator) -> list[tuple[str, Wave]]:
         """The augmented stems of one mix, levelled."""

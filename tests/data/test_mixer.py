@@ -42,6 +42,14 @@ def test_the_same_seed_gives_the_same_examples_in_any_order(songs: list[Song]) -
     assert not torch.equal(first[0], RandomMixes(songs, ["vocals"], 20000, 8, seed=8)[0])
 
 
+def test_something_sounds_in_every_example_unless_no_song_has_a_sound(songs: list[Song], tmp_path: Path) -> None:
+    config = MixConfig(song_share=0, backing_share=0, stem_share=0.2, no_vocals_share=0.8, effects_share=0)
+    assert all(example.any() for example in RandomMixes(songs, ["vocals"], 500, 30, 0, config))
+    (tmp_path / "album" / "silent").mkdir(parents=True)
+    soundfile.write(tmp_path / "album" / "silent" / "vocals.wav", np.zeros((1000, 2)), RATE)
+    assert not RandomMixes(find_songs(tmp_path, RATE), ["vocals"], 500, 1, 0)[0].any()
+
+
 def test_an_epoch_ends(songs: list[Song]) -> None:
     with pytest.raises(IndexError):
         RandomMixes(songs, ["vocals"], 2000, 3, seed=0)[3]
