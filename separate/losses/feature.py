@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, mse_loss
 
-from separate.losses.spectrogram import SpectrogramL2
+from separate.losses.spectrogram import SpectrogramL2, heard
 from separate.models.vgg import IMAGENET_MEAN, IMAGENET_STD, VGGFeatures
 
 EPSILON = 1e-8
@@ -97,9 +97,10 @@ class FeatureLoss(nn.Module):
         if self.weights[1] or self.weights[2]:
             stems = target.shape[1]
             level = mixture.abs().square().mean((1, 2, 3, 4), keepdim=True).sqrt().flatten(1)[:, :1, None, None].repeat_interleave(stems, 0)
+            sounds = heard(mixture)[:, None, None, None, None]  # silence is compared with silence
             with torch.no_grad():
-                wanted = self.vgg(picture(target.abs().flatten(0, 1), level, self.picture))
-            got = self.vgg(picture(estimate.flatten(0, 1), level, self.picture))
+                wanted = self.vgg(picture((target.abs() * sounds).flatten(0, 1), level, self.picture))
+            got = self.vgg(picture((estimate * sounds).flatten(0, 1), level, self.picture))
             if self.weights[1]:
                 terms["feature"] = self.weights[1] * feature_term(got, wanted)
             if self.weights[2]:

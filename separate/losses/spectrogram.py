@@ -1,8 +1,9 @@
 """Losses on spectrograms: the paper's pixel L2, and two that know about phase.
 
 Every loss here is called with (estimate, target, mixture): estimated magnitudes [batch, stems, channels, bins, frames], complex
-target spectra of the same shape and the mixture's complex spectrum [batch, 1, channels, bins, frames]. Each example is divided
-by its mixture's own level, so that a quiet song counts as much as a loud one and the value does not depend on the gain.
+target spectra of the same shape and the mixture's complex spectrum [batch, 1, channels, bins, frames]. Each example is divided by
+its mixture's own level, so that a quiet song counts as much as a loud one and the value does not depend on the gain. An example whose
+mixture is silent counts as 0.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ class SpectrogramL2(nn.Module):
 
     def forward(self, estimate: Tensor, target: Tensor, mixture: Tensor) -> Tensor:
         error = (estimate - target.abs()).square().flatten(1).mean(1)
-        return (error / (_power(mixture).flatten(1).mean(1) + EPSILON)).mean()
+        return (heard(mixture) * error / (_power(mixture).flatten(1).mean(1) + EPSILON)).mean()
 
 
 class PhaseAwareL1(nn.Module):
@@ -34,7 +35,7 @@ class PhaseAwareL1(nn.Module):
     def forward(self, estimate: Tensor, target: Tensor, mixture: Tensor) -> Tensor:
         magnitude = (_power(mixture) + EPSILON).sqrt()
         error = (_error_power(estimate, target, mixture) + EPSILON).sqrt()
-        return (error.flatten(1).mean(1) / magnitude.flatten(1).mean(1)).mean()
+        return (heard(mixture) * error.flatten(1).mean(1) / magnitude.flatten(1).mean(1)).mean()
 
 
 class BandL2(nn.Module):
@@ -52,11 +53,16 @@ class BandL2(nn.Module):
 
     def forward(self, estimate: Tensor, target: Tensor, mixture: Tensor) -> Tensor:
         bins = target.shape[-2]
-        error = _error_power(estimate, target, mixture).sum((2, 4))  # [batch, stems, bins]
+        error = _error_power(estimate, target, mixture).sum((2, 4)) * heard(mixture)[:, None, None]  # [batch, stems, bins]
         energy = _power(mixture).sum((2, 4))
         limits = [0, *(round(edge * bins) for edge in self.edges), bins]
         bands = [error[..., low:high].sum(-1) / (energy[..., low:high].sum(-1) + EPSILON) for low, high in pairwise(limits)]
         return torch.stack(bands).mean()
+
+
+def heard(mixture: Tensor) -> Tensor:
+    """[batch]: 1 for examples with a mixture that sounds, 0 where nothing can be divided by its level."""
+    return (_power(mixture).flatten(1).mean(1) > EPSILON).to(mixture.real.dtype)
 
 
 def _error_power(estimate: Tensor, target: Tensor, mixture: Tensor) -> Tensor:

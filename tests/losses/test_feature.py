@@ -53,6 +53,14 @@ def test_terms_are_the_written_out_ones(vgg: VGGFeatures, channels: str) -> None
     assert float(terms["pixel"]) == pytest.approx(0.5 * float(SpectrogramL2()(estimate, target, mixture)))
 
 
+def test_nothing_is_learnt_from_an_example_with_a_silent_mixture(vgg: VGGFeatures) -> None:
+    estimate, target, mixture = spectra()
+    target[0], mixture[0] = 0, 0
+    estimate.requires_grad_()
+    torch.stack(list(FeatureLoss(vgg)(estimate, target, mixture).values())).sum().backward()
+    assert not estimate.grad[0].any() and estimate.grad[1].isfinite().all() and estimate.grad[1].any()
+
+
 def test_equal_spectra_cost_nothing(vgg: VGGFeatures) -> None:
     _, target, mixture = spectra()
     for name, term in FeatureLoss(vgg)(target.abs(), target, mixture).items():

@@ -48,6 +48,19 @@ def test_a_perfect_estimate_is_free_and_silence_has_a_finite_gradient(loss: torc
     assert estimate.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("loss", [SpectrogramL2(), PhaseAwareL1(), BandL2((0.25, 0.5))])
+def test_an_example_with_a_silent_mixture_counts_as_nothing(loss: torch.nn.Module) -> None:
+    target, mixture = spectra()
+    estimate = torch.rand(SHAPE)
+    others = loss(estimate[1:], target[1:], mixture[1:])
+    target[0], mixture[0] = 0, 0
+    estimate.requires_grad_()
+    found = loss(estimate, target, mixture)
+    found.backward()
+    torch.testing.assert_close(3 * found, 2 * others)
+    assert not estimate.grad[0].any() and estimate.grad[1:].any()
+
+
 def test_band_l2_is_the_written_out_mean() -> None:
     target, mixture = spectra()
     estimate = torch.rand(SHAPE, generator=torch.Generator().manual_seed(1))
