@@ -48,7 +48,7 @@ def song_folders(root: Path, out: Path) -> list[Path]:
     if any(root.glob("test/*.stem.mp4")):
         from separate.data.musdb import decode_songs
 
-        return [next(iter(song.files.values())).parent for song in decode_songs(root, "test", out / "decoded")]
+        return [song.folder for song in decode_songs(root, "test", out / "decoded")]
     if (root / "train").is_dir() and (root / "test").is_dir():  # musdb18-HQ
         root = root / "test"
     found = {path.parent for path in root.rglob("*") if path.stem in STEMS and path.is_file()}

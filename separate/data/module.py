@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -16,7 +17,8 @@ VALIDATION_SECONDS = 12
 
 
 class StemsData(LightningDataModule):
-    """Songs under `root`/train and `root`/valid (see separate.data.stems); a name may not stand in both.
+    """Songs under `root`/train and `root`/valid (see separate.data.stems). No song may stand in both: at the same path below them, or with
+    the same name in a source of the same name.
 
     samples: length of a training example at `rate` Hz; examples: training examples an epoch, new ones every epoch, the same for
     the same seed. Use it with the trainer's `reload_dataloaders_every_n_epochs: 1`.
@@ -44,8 +46,8 @@ class StemsData(LightningDataModule):
     def find_songs(self) -> tuple[list[Song], list[Song]]:
         """Training and validation songs. Raises AudioError if a song stands in both."""
         train, valid = (find_songs(self.root / split, self.rate) for split in ("train", "valid"))
-        if both := {(s.source, s.name) for s in train} & {(s.source, s.name) for s in valid}:
-            raise AudioError(f"in train and in valid: {', '.join(name for _, name in sorted(both))}")
+        if both := _identities(train, self.root / "train") & _identities(valid, self.root / "valid"):
+            raise AudioError(f"in train and in valid: {', '.join(sorted(both))}")
         return train, valid
 
     def setup(self, stage: str) -> None:
@@ -61,3 +63,8 @@ class StemsData(LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[tuple[int, torch.Tensor]]:
         return DataLoader(Segments(self.valid_songs, self.targets, VALIDATION_SECONDS * self.rate), batch_size=1)
+
+
+def _identities(songs: Sequence[Song], folder: Path) -> set[str]:
+    """SOURCE/SONG, and the path in the folder of a split, which differ for songs that lie in it directly or deep."""
+    return {f"{song.source}/{song.name}" for song in songs} | {song.folder.relative_to(folder).as_posix() for song in songs}

@@ -40,7 +40,7 @@ def mixture(song: Song) -> Reader:
 
 def mixture_file(song: Song) -> Path | None:
     """The file called mixture in the song's folder, or None."""
-    return next(iter(sorted(next(iter(song.files.values())).parent.glob("mixture.*"))), None)
+    return next(iter(sorted(song.folder.glob("mixture.*"))), None)
 
 
 def estimate_files(folder: Path, name: str) -> dict[str, Path]:

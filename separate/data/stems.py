@@ -31,6 +31,11 @@ class Song:
     samples: int
     rate: int
 
+    @property
+    def folder(self) -> Path:
+        """Where the files are."""
+        return next(iter(self.files.values())).parent
+
     def read(self, stem: str, start: int, count: int) -> NDArray[np.float32]:
         """Samples [start, start + count) of a stem as float32 [count, 2]; past the end there is silence."""
         with soundfile.SoundFile(self.files[stem]) as file:

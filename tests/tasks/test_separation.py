@@ -216,7 +216,7 @@ def test_tdf_layers_are_added_to_a_model_that_has_none_and_do_nothing_at_first(t
 def test_songs_to_validate_on_are_never_trained_on(tmp_path: Path) -> None:
     for split in ("train", "valid"):
         made_up_song(tmp_path / split / "album" / "song", 1.0)
-    with pytest.raises(AudioError, match="in train and in valid: song"):
+    with pytest.raises(AudioError, match="in train and in valid: album/song"):
         StemsData(tmp_path, ["vocals"]).setup("fit")
 
 
