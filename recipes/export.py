@@ -10,6 +10,7 @@ import argparse
 import hashlib
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 import yaml
@@ -17,10 +18,14 @@ from safetensors.torch import save_file
 
 from recipes.train import RecipeCLI
 from separate.data.module import StemsData
+from separate.errors import ModelError
 from separate.frontend import FrontEndConfig
 from separate.models.mmdensenet import MMDenseNet
 from separate.pretrained import Card, load, read_card
 from separate.tasks.separation import SeparationTask
+
+NEEDED = ("name", "description", "licence")
+NOTES = (*NEEDED, "sources", "training", "scores")  # what a card has for people
 
 
 def export(checkpoint: Path, task: SeparationTask, rate: int, notes: dict[str, object], out: Path) -> Card:
@@ -34,27 +39,36 @@ def export(checkpoint: Path, task: SeparationTask, rate: int, notes: dict[str, o
 def write_model(
     network: MMDenseNet, stems: tuple[str, ...], rate: int, front_end: FrontEndConfig, notes: dict[str, object], out: Path
 ) -> Card:
-    """Write a model's folder, and load it back as inference will. notes: name, description, licence, and what the card has for people."""
+    """Write a model's folder, once it could be loaded as inference will. notes: name, description, licence, and what else is for people.
+
+    Raises ModelError where a card cannot be made of the notes; a model that was there is then as it was.
+    """
+    if wrong := [f"lacks {key!r}" for key in NEEDED if key not in notes] + [f"may not have {key!r}" for key in notes if key not in NOTES]:
+        raise ModelError(f"{out}: not written, its card {', '.join(wrong)}")
     weights = {name: value.contiguous() for name, value in network.state_dict().items() if not name.endswith("num_batches_tracked")}
     out.mkdir(parents=True, exist_ok=True)
-    save_file(weights, out / "model.safetensors")
-    (out / "model.safetensors").chmod(0o644)
-    card = Card(
-        **notes,  # type: ignore[arg-type]
-        stems=stems,
-        rate=rate,
-        front_end=front_end,
-        network=network.config,
-        sha256=hashlib.sha256((out / "model.safetensors").read_bytes()).hexdigest(),
-    )
-    card.write(out)
-    load(out, read_card(out))
+    with TemporaryDirectory(dir=out, prefix=".unfinished") as place:
+        unfinished = Path(place)
+        save_file(weights, unfinished / "model.safetensors")
+        (unfinished / "model.safetensors").chmod(0o644)
+        card = Card(
+            **notes,  # type: ignore[arg-type]
+            stems=stems,
+            rate=rate,
+            front_end=front_end,
+            network=network.config,
+            sha256=hashlib.sha256((unfinished / "model.safetensors").read_bytes()).hexdigest(),
+        )
+        card.write(unfinished)
+        load(unfinished, read_card(unfinished))
+        for name in ("model.safetensors", "card.json"):
+            (unfinished / name).replace(out / name)
     return card
 
 
 def notes_of(card: Card) -> dict[str, object]:
     """What a model made from another's weights takes over from its card: all that is for people, but no scores."""
-    return {**{name: getattr(card, name) for name in ("name", "description", "licence", "sources", "training")}, "scores": []}
+    return {**{name: getattr(card, name) for name in NOTES}, "scores": []}
 
 
 def export_run(checkpoint: Path, config: Path, notes: dict[str, object], out: Path) -> Card:

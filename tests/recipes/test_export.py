@@ -1,0 +1,30 @@
+from pathlib import Path
+
+import pytest
+
+from recipes.export import write_model
+from separate import ModelError
+from separate.pretrained import load, read_card
+
+NOTES = {"name": "new", "description": "", "licence": "MIT"}
+
+
+@pytest.mark.parametrize(
+    ("notes", "message"),
+    [
+        ({**NOTES, "license": "MIT"}, "may not have 'license'"),
+        ({"name": "new", "licence": "MIT"}, "lacks 'description'"),
+        ({**NOTES, "stems": ["drums"]}, "may not have 'stems'"),
+        ({**NOTES, "name": "a/b"}, "path separators"),
+    ],
+)
+def test_a_card_that_is_wrong_leaves_the_model_that_was_there(model: Path, tmp_path: Path, notes: dict[str, object], message: str) -> None:
+    card = read_card(model)
+    network, out = load(model, card), tmp_path / "out"
+    write_model(network, card.stems, card.rate, card.front_end, NOTES, out)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    for parameter in network.parameters():
+        parameter.data += 1
+    with pytest.raises(ModelError, match=message):
+        write_model(network, card.stems, card.rate, card.front_end, notes, out)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before and len(before) == 2
