@@ -31,7 +31,7 @@ import soundfile
 
 import separate
 from separate.data.references import estimate_files, estimates, mixture, mixture_file, references
-from separate.data.stems import STEMS, Song, open_song
+from separate.data.stems import Song, open_song, stem_folders
 from separate.errors import AudioError, SeparateError
 from separate.plots import score_boxes
 from separate.scoring import MUSEVAL, Row, score_track, shared_stems
@@ -51,10 +51,7 @@ def song_folders(root: Path, out: Path) -> list[Path]:
         return [song.folder for song in decode_songs(root, "test", out / "decoded")]
     if (root / "train").is_dir() and (root / "test").is_dir():  # musdb18-HQ
         root = root / "test"
-    found = {path.parent for path in root.rglob("*") if path.stem in STEMS and path.is_file()}
-    folders = sorted(folder for folder in found if not any(part.startswith(".") for part in folder.relative_to(root).parts))
-    if not folders:
-        raise AudioError(f"{root}: no folder in it holds files named like {', '.join(STEMS)}")
+    folders = stem_folders(root)
     if len({folder.name for folder in folders}) != len(folders):
         raise AudioError(f"{root}: two songs have the same name")
     return folders

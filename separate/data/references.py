@@ -14,7 +14,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from separate.bsseval import Reader
-from separate.data.stems import STEMS, Song
+from separate.data.stems import STEMS, Song, audio_files
 from separate.errors import AudioError
 
 ALIASES = {"no_vocals": "accompaniment"}  # as demucs names it
@@ -39,21 +39,21 @@ def mixture(song: Song) -> Reader:
 
 
 def mixture_file(song: Song) -> Path | None:
-    """The file called mixture in the song's folder, or None."""
-    return next(iter(sorted(song.folder.glob("mixture.*"))), None)
+    """The audio file called mixture in the song's folder, or None."""
+    return audio_files(song.folder, ("mixture",)).get("mixture")
 
 
 def estimate_files(folder: Path, name: str) -> dict[str, Path]:
     """By stem, the estimates of a song in `folder`/<song> or `folder`/<anything>/<song>, such as museval's `test` or a model's name.
 
-    Raises AudioError where there are none, or the song is there twice.
+    Raises AudioError where there are none, or the song or a stem is there twice.
     """
     inside = [path / name for path in sorted(folder.iterdir()) if (path / name).is_dir()] if folder.is_dir() else []
     places = [folder / name] if (folder / name).is_dir() else inside
     if len(places) > 1:
         raise AudioError(f"{name}: estimates in {places[0]} and in {places[1]}; name one of the folders above them")
-    files = {path.stem: path for place in places for path in sorted(place.iterdir()) if path.is_file()}
-    found = {ALIASES.get(stem, stem): path for stem, path in files.items() if ALIASES.get(stem, stem) in STEMS}
+    files = audio_files(places[0], (*STEMS, *ALIASES)) if places else {}
+    found = {ALIASES.get(stem, stem): path for stem, path in files.items()}
     if not found:
         raise AudioError(f"{name}: no estimates in {folder}; they should be in {Path(name) / 'vocals.wav'} and its like")
     return found

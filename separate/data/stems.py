@@ -8,6 +8,7 @@ source (an album, a collection).
 from __future__ import annotations
 
 import os
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from separate.errors import AudioError
 
 PARTS = ("drums", "bass", "other")  # of a backing
 STEMS = ("vocals", *PARTS, "accompaniment")
+SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats()} - {".raw"} | {".wave", ".aif", ".aifc", ".oga", ".opus"}
 
 
 @dataclass(frozen=True)
@@ -57,33 +59,65 @@ class Song:
 
 
 def open_song(folder: Path) -> Song | None:
-    """The song in a folder, or None where no file is named like a stem. Raises AudioError if its stems do not fit together."""
-    files = {path.stem: path for path in sorted(folder.iterdir()) if path.is_file() and path.stem in STEMS}
+    """The song in a folder, or None where no audio file is named like a stem.
+
+    Raises AudioError if its stems do not fit together, one is there twice, or one cannot be read.
+    """
+    files = audio_files(folder, STEMS)
     if not files:
         return None
-    facts = {name: soundfile.info(path) for name, path in files.items()}
-    shapes = {(fact.frames, fact.samplerate) for fact in facts.values()}
+    shapes = set()
+    for path in files.values():
+        try:
+            facts = soundfile.info(path)
+        except soundfile.LibsndfileError as error:
+            raise AudioError(f"{path}: cannot be read as audio ({error.error_string})") from error
+        shapes.add((facts.frames, facts.samplerate))
     if len(shapes) != 1:
         raise AudioError(f"{folder}: stems differ in length or rate: {sorted(shapes)}")
     samples, rate = shapes.pop()
     return Song(folder.parent.name, folder.name, files, samples, rate)
 
 
-def find_songs(root: Path, rate: int) -> list[Song]:
-    """All songs under `root`, in the order of their paths; links are followed, hidden folders left out.
+def audio_files(folder: Path, names: Collection[str]) -> dict[str, Path]:
+    """By name, the audio files in a folder that are called so. Raises AudioError if there are two of a name."""
+    files: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if _is_audio(path, names):
+            if path.stem in files:
+                raise AudioError(f"{folder}: both {files[path.stem].name} and {path.name} are there; which one is meant?")
+            files[path.stem] = path
+    return files
 
-    Raises AudioError if there is none, or one of another rate.
+
+def stem_folders(root: Path) -> list[Path]:
+    """Folders under `root` with an audio file named like a stem, in the order of their paths.
+
+    Links are followed, but into no folder twice, nor up; hidden folders are left out. Raises AudioError if there is none.
     """
-    folders = []
-    for folder, inner, _ in os.walk(root, followlinks=True):
-        inner[:] = [name for name in inner if not name.startswith(".")]
-        folders.append(Path(folder))
-    songs = [song for folder in sorted(folders) if (song := open_song(folder)) is not None]
-    if not songs:
+    found, seen = [], set(root.resolve().parents)
+    for place, inner, names in os.walk(root, followlinks=True):
+        folder, real = Path(place), Path(place).resolve()
+        inner[:] = [] if real in seen else sorted(name for name in inner if not name.startswith("."))
+        if real not in seen and any(_is_audio(folder / name, STEMS) for name in names):
+            found.append(folder)
+        seen.add(real)
+    if not found:
         raise AudioError(f"{root}: no folder in it holds files named like {', '.join(STEMS)}")
-    if wrong := [song for song in songs if song.rate != rate]:
-        raise AudioError(f"{wrong[0].files[next(iter(wrong[0].files))]}: {wrong[0].rate} Hz, but the recipe's rate is {rate}")
+    return sorted(found)
+
+
+def find_songs(root: Path, rate: int) -> list[Song]:
+    """All songs in `stem_folders`. Raises AudioError if there is none, or one of another rate."""
+    songs = [song for folder in stem_folders(root) if (song := open_song(folder)) is not None]
+    check_rate(songs, rate)
     return songs
+
+
+def check_rate(songs: Sequence[Song], rate: int) -> None:
+    """Raises AudioError if a song has another rate."""
+    if wrong := [song for song in songs if song.rate != rate]:
+        raise AudioError(f"{wrong[0].folder}: {wrong[0].rate} Hz, but the recipe's rate is {rate}")
 
 
 def segment(song: Song, targets: tuple[str, ...], start: int, count: int) -> NDArray[np.float32]:
@@ -92,3 +126,7 @@ def segment(song: Song, targets: tuple[str, ...], start: int, count: int) -> NDA
     rows = [song.read(stem, start, count) if stem in song.files else silence for stem in targets]
     rest = [song.read_apart(stem, start, count) for stem in song.apart() if stem not in targets]
     return np.stack([*rows, np.sum([silence, *rest], axis=0)])
+
+
+def _is_audio(path: Path, names: Collection[str]) -> bool:
+    return path.stem in names and path.suffix.lower() in SUFFIXES and path.is_file()

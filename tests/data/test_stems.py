@@ -30,6 +30,14 @@ def test_links_to_songs_are_followed_and_unfinished_songs_left_out(tmp_path: Pat
     assert [song.name for song in find_songs(tmp_path / "songs", RATE)] == ["linked"]
 
 
+def test_links_that_lead_back_give_no_song_twice(tmp_path: Path) -> None:
+    made_up_song(tmp_path / "songs" / "train" / "album" / "one", 0.01)
+    made_up_song(tmp_path / "songs" / "valid" / "album" / "two", 0.01)
+    for name, target in (("up", "."), ("twin", "train/album/one")):
+        (tmp_path / "songs" / "train" / "album" / name).symlink_to(tmp_path / "songs" / target, target_is_directory=True)
+    assert [song.name for song in find_songs(tmp_path / "songs" / "train", RATE)] == ["one"]
+
+
 def test_a_clip_is_what_stands_there_and_silence_after_the_end(tmp_path: Path) -> None:
     song = open_song(made_up_song(tmp_path / "a" / "one", 1.0, ("vocals",)))
     assert song is not None
@@ -68,6 +76,23 @@ def test_stems_that_do_not_fit_together_are_an_error(tmp_path: Path) -> None:
     folder = made_up_song(tmp_path / "a" / "one")
     soundfile.write(folder / "bass.wav", sound(1.0), RATE)
     with pytest.raises(AudioError, match="differ in length"):
+        open_song(folder)
+
+
+def test_only_audio_files_are_stems(tmp_path: Path) -> None:
+    folder = made_up_song(tmp_path / "a" / "one", 0.01)
+    (folder / "vocals.txt").write_text("la la la")
+    song = open_song(folder)
+    assert song is not None and song.files["vocals"].name == "vocals.wav"
+    soundfile.write(folder / "vocals.flac", sound(0.01), RATE)
+    with pytest.raises(AudioError, match=r"vocals\.flac and vocals\.wav"):
+        open_song(folder)
+
+
+def test_a_stem_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    folder = made_up_song(tmp_path / "a" / "one", 0.01)
+    (folder / "bass.wav").write_bytes(b"RIFF")
+    with pytest.raises(AudioError, match=r"bass\.wav: cannot be read as audio"):
         open_song(folder)
 
 

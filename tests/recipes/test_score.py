@@ -244,6 +244,14 @@ def test_only_the_test_songs_of_musdb18_hq_are_scored(tmp_path: Path) -> None:
     assert [folder.name for folder in score.song_folders(tmp_path / "musdb18hq" / "train", tmp_path)] == ["a train song"]
 
 
+def test_linked_songs_are_scored_too(tmp_path: Path) -> None:
+    elsewhere = made_up_song(tmp_path / "disk" / "one", 0.01)
+    made_up_song(tmp_path / "songs" / "two", 0.01)
+    made_up_song(tmp_path / "songs" / ".hidden" / "three", 0.01)
+    (tmp_path / "songs" / "linked").symlink_to(elsewhere, target_is_directory=True)
+    assert [folder.name for folder in score.song_folders(tmp_path / "songs", tmp_path)] == ["linked", "two"]
+
+
 def test_backing_that_is_there_whole_and_in_parts_counts_once(tmp_path: Path) -> None:
     folder = made_up_song(tmp_path / "one", 0.5)
     stems = stems_of(folder)
