@@ -33,6 +33,8 @@ PLAIN = {"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"}
 TAGS = ("title", "artist", "album", "date", "tracknumber", "genre", "comment", "copyright")
 # FFmpeg's containers that hold sound themselves: none of its playlists, which name other files and addresses.
 CONTAINERS = "mov,matroska,aac,ogg,asf,ape,wv,mp3,flac,wav,w64,aiff,caf,au"
+# Of these, libsndfile tells only how long they are at most: by so many samples, one codec block, they may be shorter.
+BLOCK_SAMPLES = {"VORBIS": 8192, "OPUS": 8192, "MPEG_LAYER_I": 1152, "MPEG_LAYER_II": 1152, "MPEG_LAYER_III": 1152}
 _SHORT_FRAMES = 4096  # the longest codec frame that padding at the end may amount to, in samples
 
 
@@ -115,7 +117,7 @@ class AudioReader:
                 self.rate, self.channels = file.samplerate, file.channels
                 self._exact = file.frames < 2**62  # a piped wav does not say how long it is
                 self.samples = file.frames if self._exact else None
-                self._declared = file.frames
+                self._declared, self._slack = file.frames, BLOCK_SAMPLES.get(file.subtype, 1)
                 self._seekable = self._exact and file.format in SEEKABLE and file.subtype in PLAIN
                 metadata = file.copy_metadata()
         except soundfile.LibsndfileError:
@@ -129,7 +131,7 @@ class AudioReader:
             while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
                 decoded += len(block)
                 yield block
-        if self._exact and decoded < self._declared:
+        if self._exact and decoded <= self._declared - self._slack:
             raise AudioError(f"{self.path}: is truncated, it ends at {decoded / self.rate:.1f} of {self._declared / self.rate:.1f} s")
 
     def _open_av(self) -> None:

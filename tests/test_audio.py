@@ -11,6 +11,7 @@ import soundfile
 
 from separate import AudioError
 from separate.audio import AudioReader, Resampler
+from separate.integrity import ogg_checksum, ogg_pages
 from tests.conftest import RATE, sound
 
 
@@ -204,6 +205,22 @@ def test_any_rate_and_sample_format(tmp_path: Path, rate: int, subtype: str) -> 
     soundfile.write(tmp_path / "a.wav", wave, rate, subtype=subtype)
     out = read(tmp_path / "a.wav")
     np.testing.assert_allclose(out, wave, atol=1e-2 if subtype == "PCM_U8" else 1e-4)
+
+
+def test_lossy_files_that_hold_less_than_a_block_fewer_samples_than_they_declare_are_whole(tmp_path: Path) -> None:
+    """An mp3 in a wav, and Vorbis whose last page counts to the end of its block, as that taken out of a webm."""
+    wave, vorbis = sound(1), tmp_path / "a.ogg"
+    with soundfile.SoundFile(vorbis, "w", RATE, 2) as file:
+        for start in range(0, len(wave), 4096):
+            file.write(wave[start : start + 4096])
+    with vorbis.open("rb") as raw:
+        *pages, last = ogg_pages(raw)
+    last = last[:6] + (len(wave) + 3000).to_bytes(8, "little") + last[14:]
+    last = last[:22] + ogg_checksum(last).to_bytes(4, "little") + last[26:]
+    vorbis.write_bytes(b"".join((*pages, last)))
+    for path in (vorbis, av_write(tmp_path / "a.wav", wave, "libmp3lame")):
+        declared = soundfile.info(path).frames
+        assert len(wave) <= len(read(path)) < declared
 
 
 def test_float_beyond_full_scale_is_kept(tmp_path: Path) -> None:
