@@ -108,11 +108,13 @@ class AudioReader:
             raise AudioError(f"{self.path}: ends at {end / self.rate:.1f} s, before the start that was asked for")
 
     def _open_soundfile(self) -> bool:
-        """False if libsndfile cannot read it, or only up to where it guesses the end of an mp3 to be."""
+        """False if libsndfile cannot read it, or not to its end: that of an mp3 it guesses, a piped flac, of unknown length, it seeks."""
         # By its descriptor: of a name, soundfile and libsndfile would take the ending for a format, and "-" for standard input.
         try:
             with self.path.open("rb") as raw, soundfile.SoundFile(raw.fileno(), closefd=False) as file:
                 if file.format == "MP3" and not (self._tag and self._tag.frames and self._tag.name != b"VBRI"):
+                    return False
+                if file.format == "FLAC" and not 0 < file.frames < 2**62:
                     return False
                 self.rate, self.channels = file.samplerate, file.channels
                 self._exact = file.frames < 2**62  # a piped wav does not say how long it is

@@ -237,6 +237,18 @@ def test_a_wav_that_was_piped_and_does_not_know_its_length_is_read(tmp_path: Pat
     assert len(read(path)) == RATE
 
 
+def test_a_flac_that_was_piped_and_does_not_know_its_length_is_read(tmp_path: Path) -> None:
+    path, wave = tmp_path / "a.flac", sound(7)
+    soundfile.write(path, wave, RATE)
+    data = bytearray(path.read_bytes())
+    data[21] &= 0xF0  # the number of samples: the low 36 bits of 8 bytes of the first block
+    data[22:26] = bytes(4)
+    path.write_bytes(data)
+    np.testing.assert_allclose(read(path), wave, atol=2**-15)
+    path.write_bytes(data[: len(data) // 2])
+    assert len(read(path, start=1, duration=1)) == RATE
+
+
 @pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3", "m4a", "aiff"])
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.9, 0.99])
 def test_a_truncated_file_is_an_error(tmp_path: Path, suffix: str, share: float) -> None:
