@@ -61,8 +61,10 @@ class Separator:
         """Stems of a whole mixture [channels, samples] in memory; all that are on offer if `stems` is None.
 
         hook(done, total), in samples, is called as work goes on; raise `Cancelled` in it to stop. Raises AudioError on audio that is not
-        finite, empty or of more than two channels, or whose stems would not be finite, ModelError on a stem that is not on offer.
+        a tensor of floating-point numbers, finite, not empty and of at most two channels, or whose stems would not be finite, ModelError
+        on a stem that is not on offer.
         """
+        _check_sound(audio)
         total = audio.shape[-1]
         pieces = list(self.stream([audio], rate, stems, hook and (lambda done, _: hook(done, total))))
         return {name: torch.cat([piece[name] for piece in pieces], dim=-1) for name in pieces[0]}
@@ -89,8 +91,9 @@ class Separator:
         pipe: _Pipe | None = None
         done = 0
         for block in blocks:
+            _check_sound(block)
             if pipe is None:
-                pipe = _Pipe(self, block.shape[0] if block.ndim == 2 else 0, rate, wanted, consistent, wiener)
+                pipe = _Pipe(self, block.shape[0], rate, wanted, consistent, wiener)
             for start in range(0, block.shape[-1], rate * 30):  # so that the hook is called within a long block too
                 out = pipe.push(block[:, start : start + rate * 30])
                 done += next(iter(out.values())).shape[-1]
@@ -109,6 +112,8 @@ class Separator:
 
     def check_stems(self, stems: Sequence[str] | None) -> tuple[str, ...]:
         """The stems wanted, each once; raises ModelError on one that is not on offer."""
+        if isinstance(stems, str):
+            raise ModelError(f"stems are a list of names; give [{stems!r}] rather than {stems!r}")
         if unknown := [stem for stem in stems or () if stem not in self.offers]:
             raise ModelError(f"the model {self.card.name} has no stem {unknown[0]!r}; it offers {', '.join(self.offers)}")
         return tuple(dict.fromkeys(stems)) if stems else self.offers
@@ -181,6 +186,16 @@ class _Pipe:
         if not all(bool(stem.isfinite().all()) for stem in stems.values()):
             raise NotFiniteError("the stems would not be numbers (NaN or infinite); is the sound far beyond full scale?")
         return {name: stems[name] for name in self.wanted}
+
+
+def _check_sound(audio: object) -> None:
+    """Raise AudioError unless it is a tensor [channels, samples] of floating-point numbers: of integers, full scale is unknown."""
+    if not isinstance(audio, Tensor):
+        raise AudioError(f"a mixture is a torch tensor, not {type(audio).__name__}; torch.from_numpy makes one of a numpy array")
+    if not audio.is_floating_point():
+        raise AudioError(f"a mixture is floating point, full scale 1.0, not {audio.dtype}; divide it, int16 by 32768")
+    if audio.ndim != 2:
+        raise AudioError(f"a mixture is [channels, samples] with one or two channels, not of {audio.ndim} dimensions")
 
 
 def _tensor(block: np.ndarray) -> Tensor:

@@ -210,15 +210,29 @@ def test_the_hook_counts_to_the_end_and_can_cancel(separator: Separator) -> None
         (torch.full((2, 100), float("nan")), RATE, "NaN"),
         (torch.full((2, 100), float("inf")), RATE, "infinite"),
         (torch.zeros(2, 100), 4000, "rate"),
+        (torch.zeros(2, 100, dtype=torch.int16), RATE, "divide it, int16 by 32768"),
+        (np.zeros((2, 100), np.float32), RATE, "torch.from_numpy"),
+        (torch.zeros(()), RATE, "0 dimensions"),
+        (torch.zeros(1, 2, 100), RATE, "3 dimensions"),
     ],
 )
 def test_audio_that_cannot_be_separated_is_an_error(separator: Separator, audio: torch.Tensor, rate: int, message: str) -> None:
     with pytest.raises(AudioError, match=message):
         separator(audio, rate)
+    with pytest.raises(AudioError, match=message):
+        list(separator.stream([audio], rate))
+
+
+def test_a_later_block_is_looked_at_as_the_first_is(separator: Separator) -> None:
+    for later in (torch.zeros(100), torch.zeros(2, 100, dtype=torch.int32), [0.0]):
+        with pytest.raises(AudioError, match="a mixture is"):
+            list(separator.stream([torch.zeros(2, 100), later], RATE))
 
 
 def test_an_unknown_stem_or_device_is_an_error(separator: Separator, model) -> None:
     with pytest.raises(ModelError, match=r"no stem 'tuba'.*vocals"):
         separator(wave(0.1), RATE, ["tuba"])
+    with pytest.raises(ModelError, match=r"a list of names; give \['vocals'\]"):
+        separator(wave(0.1), RATE, "vocals")
     with pytest.raises(ModelError, match="device"):
         Separator.load(model, "abacus")
