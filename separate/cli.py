@@ -127,7 +127,7 @@ def separate(
 
 def run(separator: Separator, inputs: list[Path], job: Job, quiet: bool) -> int:
     """Separate one track after the other; a failure does not stop the rest. Returns how many failed."""
-    from separate.files import find_tracks, separate_file, targets
+    from separate.files import find_songs, separate_file, targets
 
     failed: list[Path] = []
 
@@ -135,7 +135,7 @@ def run(separator: Separator, inputs: list[Path], job: Job, quiet: bool) -> int:
         complain(text)
         failed.append(path)
 
-    tracks = find_tracks(inputs, job.output, fail)
+    tracks = find_songs(separator, inputs, job, fail)
     songs = {path.absolute() for path, _ in tracks}
     written: dict[Path, Path] = {}
     done = 0

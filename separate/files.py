@@ -6,7 +6,7 @@ import os
 import string
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +27,7 @@ EXISTING = ("refuse", "overwrite", "skip")
 SUFFIXES = {
     *(".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64"),
     *(".m4a", ".m4b", ".aac", ".mp4", ".webm", ".mka", ".mkv", ".mov", ".wma", ".ape", ".wv", ".alac", ".3gp"),
+    *(".mp2", ".mpga", ".spx", ".m4r", ".m4v", ".weba", ".asf"),
 }
 
 
@@ -169,19 +170,36 @@ class Spool:
                 yield np.frombuffer(piece, dtype=np.float32).reshape(-1, self._channels)
 
 
-def find_tracks(inputs: Sequence[Path], output: Path, on_error: Callable[[Path, str], None]) -> list[tuple[Path, str]]:
+def find_songs(separator: Separator, inputs: Sequence[Path], job: Job, on_error: Callable[[Path, str], None]) -> list[tuple[Path, str]]:
+    """What `find_tracks` finds, less what an earlier run of the job wrote among the songs.
+
+    Not so if files are replaced: then what looks like a result may be a song that would be lost.
+    """
+    results = [job.output, job.output / separator.card.name] if job.template.startswith("{model}/") else [job.output]
+    tracks = find_tracks(inputs, results, on_error)
+    if job.existing == "overwrite":
+        return tracks
+    asked_for, written = set(inputs), set[str]()
+    for path, track in tracks:
+        with suppress(AudioError):  # which the song's turn will tell
+            written |= {os.path.realpath(file) for file in targets(separator, job, track).values()} - {os.path.realpath(path)}
+    return [(path, track) for path, track in tracks if path in asked_for or os.path.realpath(path) not in written]
+
+
+def find_tracks(inputs: Sequence[Path], results: Sequence[Path], on_error: Callable[[Path, str], None]) -> list[tuple[Path, str]]:
     """(file, track name) for files and for all audio files in folders; a track in a folder is named by its path inside it.
 
-    What lies in `output`, a folder within one of them, is no song but results. on_error(path, message) is called for a folder without any
-    song, and for what may not be read.
+    What lies in `results`, folders within those, is no song. Links to folders are followed, but no folder is searched twice.
+    on_error(path, message) is called for a folder without any song, and for what may not be read.
     """
     tracks: list[tuple[Path, str]] = []
+    left_out = {os.path.realpath(folder) for folder in results}
     for given in inputs:
         if not _is_folder(given):
             tracks.append((given, given.stem))
             continue
         closed: list[Path] = []
-        inside = [(path, str(path.relative_to(given).with_suffix(""))) for path in sorted(_songs(given, output.resolve(), closed))]
+        inside = [(path, str(path.relative_to(given).with_suffix(""))) for path in sorted(_songs(given, left_out, closed))]
         for path in closed:
             on_error(path, f"{path}: may not be read")
         if not inside and not closed:
@@ -190,16 +208,29 @@ def find_tracks(inputs: Sequence[Path], output: Path, on_error: Callable[[Path, 
     return tracks
 
 
-def _songs(folder: Path, output: Path, closed: list[Path]) -> Iterator[Path]:
-    """Audio files in a folder and those in it, none hidden nor in `output`; what may not be read is added to `closed`."""
-    for place, folders, names in os.walk(folder, onerror=lambda error: closed.append(Path(error.filename))):
-        folders[:] = [name for name in folders if not name.startswith(".") and Path(place, name).resolve() != output]
-        for path in (Path(place, name) for name in names if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES):
-            try:
-                if path.is_file():
-                    yield path
-            except PermissionError:
-                closed.append(path)
+def _songs(folder: Path, left_out: set[str], closed: list[Path]) -> Iterator[Path]:
+    """Audio files in a folder and those in it, none hidden nor in `left_out`; what may not be read is added to `closed`."""
+    seen = left_out - {os.path.realpath(folder)}
+    links = [folder]  # searched last, so that a song is named by its own place if it has one here
+    for start in links:
+        for place, folders, names in os.walk(start, onerror=lambda error: closed.append(Path(error.filename))):
+            where = os.path.realpath(place)
+            folders[:] = [] if where in seen else sorted(name for name in folders if not _is_hidden(name))
+            if where in seen:
+                continue
+            seen.add(where)
+            links += [Path(place, name) for name in folders if os.path.realpath(Path(place, name)) != str(Path(where, name))]
+            for path in (Path(place, name) for name in names if not _is_hidden(name) and Path(name).suffix.lower() in SUFFIXES):
+                try:
+                    if path.is_file():
+                        yield path
+                except PermissionError:
+                    closed.append(path)
+
+
+def _is_hidden(name: str) -> bool:
+    """Whether it begins with a dot, but not with several, as a song's title may."""
+    return name.startswith(".") and not name.startswith("..")
 
 
 def _is_folder(path: Path) -> bool:

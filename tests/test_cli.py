@@ -58,6 +58,14 @@ def test_results_within_a_folder_of_songs_are_no_songs(song: Path, model: Path) 
         ]
 
 
+@pytest.mark.parametrize("name", ["{model}/{track}/{stem}.{ext}", "{track}/{stem}.{ext}", "{stem} of {track}.{ext}"])
+def test_results_among_the_songs_are_not_separated_by_the_next_run(song: Path, model: Path, name: str) -> None:
+    for output in (".", Path.cwd()):
+        assert run(".", "-o", output, "--name", name, "--model", model, "--skip-existing", "-q") == (0, "", "")
+        assert len(list(Path().rglob("*.wav"))) == 3
+    assert run(*Path().rglob("vocals*.wav"), "-o", "again", "--model", model, "-q") == (0, "", "")
+
+
 def test_a_song_of_the_batch_is_not_replaced_by_anothers_stem(song: Path, model: Path) -> None:
     Path("song").mkdir()
     other = Path(shutil.copy(song, "song/vocals.wav"))

@@ -207,7 +207,7 @@ def test_what_may_not_be_read_is_an_error(song: Path, tmp_path: Path) -> None:
     for closed in (hidden, folder):
         closed.chmod(0)
         with without_rights():
-            assert find_tracks([hidden], tmp_path / "out", print) == [(hidden, "song")]
+            assert find_tracks([hidden], [tmp_path / "out"], print) == [(hidden, "song")]
             with pytest.raises(AudioError, match=r"song\.wav: Permission denied"):
                 AudioReader(hidden)
             with pytest.raises(ModelError, match="no model"):
@@ -225,7 +225,7 @@ def test_folders_that_may_not_be_read_are_named_and_the_rest_is_found(song: Path
         folder.chmod(mode)
     complaints: dict[Path, str] = {}
     with without_rights():
-        tracks = find_tracks([Path(), locked], Path("out"), complaints.__setitem__)
+        tracks = find_tracks([Path(), locked], [Path("out")], complaints.__setitem__)
     for folder in (locked, listed):
         folder.chmod(0o700)
     assert tracks == [(Path(song.name), song.stem)]
@@ -264,9 +264,26 @@ def test_folders_are_searched_and_tracks_named_by_their_place(tmp_path: Path) ->
     (tmp_path / "hidden" / ".only" / "a.wav").touch()
     inputs = [tmp_path / name for name in ("a", "x.wav", "empty", "hidden", "a" * 300)]
     complaints: dict[Path, str] = {}
-    tracks = find_tracks(inputs, tmp_path / "out", complaints.__setitem__)
+    tracks = find_tracks(inputs, [tmp_path / "out"], complaints.__setitem__)
     assert [track for _, track in tracks] == [str(Path("b/three")), "one", "x", "a" * 300]
     assert complaints == {path: f"{path}: no audio files in this folder" for path in (tmp_path / "empty", tmp_path / "hidden")}
+
+
+def test_titles_that_begin_with_several_dots_are_not_hidden(tmp_path: Path) -> None:
+    for name in ("...And Justice for All/...One.mp3", "..Two.mp2", ".hidden.wav", "._three.wav"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert [track for _, track in find_tracks([tmp_path], [], print)] == [str(Path("...And Justice for All/...One")), "..Two"]
+
+
+def test_links_to_folders_are_followed_and_no_folder_is_searched_twice(tmp_path: Path) -> None:
+    for name in ("lib/b/one.wav", "elsewhere/two.wav", "out/three.wav"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    for link, target in (("a", "lib/b"), ("b/up", "lib"), ("c", "elsewhere"), ("d", "elsewhere"), ("e", "out"), ("f", "gone")):
+        (tmp_path / "lib" / link).symlink_to(tmp_path / target)
+    tracks = find_tracks([tmp_path / "lib"], [tmp_path / "out"], print)
+    assert [track for _, track in tracks] == [str(Path("b/one")), str(Path("c/two"))]
 
 
 @pytest.mark.parametrize("name", ["Ünïcödé 音.wav", "new\nline.wav", "-dash.wav", "a" * 200 + ".wav", "no extension", "{braces}.wav"])
