@@ -146,7 +146,7 @@ def run(separator: Separator, inputs: list[Path], job: Job, quiet: bool) -> int:
             for file in wanted.values():
                 if written.setdefault(file.absolute(), path) != path:
                     other = written[file.absolute()]
-                    raise SeparateError(f"{path}: would be written to {file}, as {other} was; give other names with --name, or -o")
+                    raise SeparateError(f"{path}: would be written to {file}, as {other} was; separate it by itself, with another -o")
                 if job.existing == "overwrite" and file.absolute() in songs - {path.absolute()}:
                     raise SeparateError(f"{path}: would be written to {file}, which is a song to separate; choose another folder (-o)")
             with Progress(f"[{number}/{len(tracks)}] {path.name}", quiet) as progress:

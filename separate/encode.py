@@ -123,10 +123,11 @@ class AudioWriter:
             self.temporary.unlink(missing_ok=True)
 
 
-def publish(writers: Sequence[AudioWriter], replace: bool = False) -> None:
+def publish(writers: Sequence[AudioWriter], existing: str = "refuse") -> list[Path]:
     """Close all files, then give all their final names: if one cannot have its name, what was there before is there again.
 
-    replace: whether what has such a name already is replaced, or an error. Raises AudioError.
+    existing: what is done where a name is taken by now: "refuse" is an error, "overwrite" replaces what is there, "skip" leaves it, as
+    another process may have made the same song meanwhile. Returns the names given. Raises AudioError.
     """
     for writer in writers:
         writer.close()
@@ -135,11 +136,16 @@ def publish(writers: Sequence[AudioWriter], replace: bool = False) -> None:
     try:
         for writer in writers:
             current = writer.path
-            placed.append((writer, _keep(writer.path) if replace else None))
-            if replace:
+            placed.append((writer, _keep(writer.path) if existing == "overwrite" else None))
+            if existing == "overwrite":
                 writer.temporary.replace(writer.path)
-            else:
+                continue
+            try:
                 _create(writer.temporary, writer.path)
+            except FileExistsError:
+                if existing != "skip":
+                    raise
+                placed.pop()
     except BaseException as error:
         for writer, old in reversed(placed):
             with suppress(OSError):
@@ -153,6 +159,7 @@ def publish(writers: Sequence[AudioWriter], replace: bool = False) -> None:
         if old is not None:
             with suppress(OSError):
                 old.unlink()
+    return [writer.path for writer, _ in placed]
 
 
 def _create(temporary: Path, path: Path) -> None:

@@ -89,7 +89,8 @@ def targets(separator: Separator, job: Job, track: str) -> dict[str, Path]:
 def separate_file(separator: Separator, path: Path, job: Job, track: str | None = None, hook: Hook | None = None) -> Result:
     """Separate one file; all stems appear under their final names at the end, or none does, and the song itself is never replaced.
 
-    hook(done, total) counts samples, total is None if the file does not tell; raise `Cancelled` in it to stop. Raises AudioError.
+    hook(done, total) counts samples, total is None if the file does not tell; while the stems are encoded it is called with all done. Raise
+    `Cancelled` in it to stop. Raises AudioError.
     """
     try:
         return _separate_file(separator, path, job, track, hook)
@@ -133,8 +134,10 @@ def _separate_file(separator: Separator, path: Path, job: Job, track: str | None
             writers[stem] = stack.enter_context(writer)
             for block in spools[stem].blocks():
                 writer.write(block * np.float32(gain))
-        publish(tuple(writers.values()), replace=job.existing == "overwrite")
-    return Result({stem: files[stem] for stem in writers}, samples / reader.rate, 20 * float(np.log10(gain)))
+                if hook is not None:
+                    hook(samples, samples)
+        placed = publish(tuple(writers.values()), job.existing)
+    return Result({stem: file for stem, file in files.items() if file in placed}, samples / reader.rate, 20 * float(np.log10(gain)))
 
 
 def _is_taken(path: Path) -> bool:

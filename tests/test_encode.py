@@ -91,7 +91,7 @@ def publish_three(folder: Path, replace: bool) -> None:
         writers = [stack.enter_context(AudioWriter(folder / f"{name}.wav", RATE, 2, AudioFormat())) for name in "abc"]
         for writer in writers:
             writer.write(sound(0.1))
-        publish(writers, replace)
+        publish(writers, "overwrite" if replace else "refuse")
 
 
 def contents(folder: Path) -> dict[str, bytes]:

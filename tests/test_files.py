@@ -150,14 +150,33 @@ def test_a_folder_in_a_stems_place_leaves_all_as_it_was(separator: Separator, so
 
 @pytest.mark.parametrize("existing", ["refuse", "skip"])
 def test_a_file_that_appears_meanwhile_is_not_replaced(separator: Separator, song: Path, tmp_path: Path, existing: str) -> None:
+    """Who skips what exists leaves that too, and keeps the rest: two processes may work on one folder."""
     target = tmp_path / "out" / "tiny" / "song" / "accompaniment.wav"
 
     def appear(done: int, total: int | None) -> None:
         target.write_bytes(b"precious")
 
-    with pytest.raises(AudioError, match="exists already"):
-        separator.file(song, Job(tmp_path / "out", existing=existing), appear)
-    assert files_in(tmp_path / "out") == {"tiny/song/accompaniment.wav": b"precious"}
+    if existing == "skip":
+        assert list(separator.file(song, Job(tmp_path / "out", existing=existing), appear).files) == ["vocals"]
+        assert set(files_in(tmp_path / "out")) == {"tiny/song/accompaniment.wav", "tiny/song/vocals.wav"}
+    else:
+        with pytest.raises(AudioError, match="exists already"):
+            separator.file(song, Job(tmp_path / "out", existing=existing), appear)
+        assert set(files_in(tmp_path / "out")) == {"tiny/song/accompaniment.wav"}
+    assert target.read_bytes() == b"precious"
+
+
+def test_encoding_can_be_cancelled_too(separator: Separator, song: Path, tmp_path: Path) -> None:
+    calls: list[int] = []
+
+    def stop(done: int, total: int | None) -> None:
+        calls.append(done)
+        if calls[-2:] == [total, total]:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        separator.file(song, Job(tmp_path / "out"), stop)
+    assert files_in(tmp_path / "out") == {} and calls[-1] == 3 * RATE
 
 
 def test_skipping_writes_only_what_is_not_there(separator: Separator, song: Path, tmp_path: Path) -> None:
