@@ -7,6 +7,7 @@ import json
 import signal
 import sys
 import time
+import unicodedata
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,6 +20,8 @@ from separate.errors import SeparateError
 if TYPE_CHECKING:
     from separate.files import Job
     from separate.separator import Separator
+
+TURNS = {*"\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"}  # the direction of the characters after it
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -50,8 +53,13 @@ class Device(str, Enum):
 
 
 def printable(text: object) -> str:
-    """One line in which a name can neither break the line nor command the terminal: what cannot be printed is escaped."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape", "backslashreplace").decode() for char in str(text))
+    """One line in which a name can neither break the line nor command the terminal: what could is escaped, all else stays."""
+    return "".join(char.encode("unicode_escape", "backslashreplace").decode() if _commands(char) else char for char in str(text))
+
+
+def _commands(char: str) -> bool:
+    """Whether a character is a control, half of one, or the end of a line, or turns the direction of writing."""
+    return char in TURNS or unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp")
 
 
 def say(text: str) -> None:

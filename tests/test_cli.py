@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import separate
 from separate import Separator, files
-from separate.cli import app
+from separate.cli import app, printable
 from tests.conftest import RATE, sound
 
 ROOT = Path(__file__).parent.parent
@@ -168,6 +168,13 @@ ODD_NAMES = [
     " .wav",
 ]
 ODD_NAMES += ["a" * 251 + ".wav", "no ending", "con.wav", "semi;colon&$(x).wav", "'\"quotes.wav", "back\\slash.wav", "\u202ertl.wav"]
+
+
+def test_only_what_commands_a_terminal_is_escaped_all_else_is_printed_as_it_is() -> None:
+    for name in ("全角\u3000空白", "no\u00a0break", "👩\u200d🎤", "می\u200cخواهم", "soft\u00adhyphen", "Ünïcödé 🎵"):
+        assert printable(name) == name
+    for char in "\n\x1b\x7f\x9b\u2028\u2029\u200e\u200f\u202a\u202e\u2066\u2069\udcff":
+        assert printable(char).startswith("\\") and printable(char).isascii()
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
