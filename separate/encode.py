@@ -104,7 +104,8 @@ class AudioWriter:
             self._file.close()
             self._raw.close()
             make_repeatable(self.temporary)
-            with self.temporary.open("rb") as raw, soundfile.SoundFile(raw.fileno(), closefd=False) as file:
+            with self.temporary.open("r+b") as raw, soundfile.SoundFile(raw.fileno(), closefd=False) as file:
+                os.fsync(raw.fileno())  # or a power loss after the renaming may leave an empty file under the final name
                 file.seek(max(0, file.frames - 1))
                 whole = file.frames == self._written and len(file.read(1)) == min(1, file.frames)
             if not whole or truncation(self.temporary):

@@ -240,3 +240,10 @@ def test_formats_that_do_not_exist_are_refused(name: str, subtype: str | None, m
 def test_mp3_refuses_rates_it_cannot_hold(tmp_path: Path) -> None:
     with pytest.raises(AudioError, match="mp3 cannot hold 96000 Hz"):
         AudioWriter(tmp_path / "a.mp3", 96000, 2, AudioFormat("mp3"))
+
+
+def test_a_file_is_on_the_disk_before_it_gets_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[tuple[int, bool]] = []
+    monkeypatch.setattr(os, "fsync", lambda number: synced.append((os.fstat(number).st_size, (tmp_path / "a.wav").exists())))
+    path = write(tmp_path / "a.wav", sound(0.1), AudioFormat())
+    assert synced == [(path.stat().st_size, False)]
