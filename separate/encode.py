@@ -58,6 +58,8 @@ class AudioFormat:
         """Raise AudioError if the format cannot hold audio of this rate."""
         if self.name == "mp3" and rate not in MP3_RATES:
             raise AudioError(f"mp3 cannot hold {rate} Hz; choose wav or flac")
+        if self.name == "flac" and rate > 65535 and rate % 10:
+            raise AudioError(f"flac cannot hold {rate} Hz, above 65535 Hz only multiples of 10; choose wav")
 
 
 class AudioWriter:

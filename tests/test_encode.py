@@ -247,3 +247,10 @@ def test_a_file_is_on_the_disk_before_it_gets_its_name(tmp_path: Path, monkeypat
     monkeypatch.setattr(os, "fsync", lambda number: synced.append((os.fstat(number).st_size, (tmp_path / "a.wav").exists())))
     path = write(tmp_path / "a.wav", sound(0.1), AudioFormat())
     assert synced == [(path.stat().st_size, False)]
+
+
+def test_rates_that_flac_cannot_write_into_its_header_are_refused_at_once() -> None:
+    with pytest.raises(AudioError, match="flac cannot hold 88201 Hz"):
+        AudioFormat("flac").check(88201)
+    for rate in (44101, 65535, 88200, 192000):
+        AudioFormat("flac").check(rate)
