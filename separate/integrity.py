@@ -199,8 +199,12 @@ def mp4_boxes(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int]]:
 
 
 def _mp4(file: BinaryIO, size: int) -> str | None:
-    end = 0
-    for _, end in mp4_boxes(file, size):
+    end, seen = 0, set[bytes]()
+    for name, after in mp4_boxes(file, size):
+        if {b"moov", b"mdat"} <= seen and end <= size and (name[:3] == b"TAG" or not all(32 <= byte < 127 for byte in name)):
+            return None  # an ID3v1 tag or other bytes that somebody appended
+        seen.add(name)
+        end = after
         if not end:
             return "a box in it has an impossible size"
     return _short(end, size)

@@ -266,6 +266,14 @@ def test_a_truncated_file_is_an_error(tmp_path: Path, suffix: str, share: float)
         read(path)
 
 
+@pytest.mark.parametrize("junk", [b"TAG" + b"Song".ljust(125, b"\0"), bytes(range(200, 232)), b"\xff" * 40])
+def test_what_is_appended_to_a_whole_m4a_is_no_loss(tmp_path: Path, junk: bytes) -> None:
+    path = av_write(tmp_path / "a.m4a", sound(1), "aac")
+    whole = read(path)
+    path.write_bytes(path.read_bytes() + junk)
+    np.testing.assert_array_equal(read(path), whole)
+
+
 def test_what_is_no_audio_is_an_error(tmp_path: Path) -> None:
     cases = {
         "missing.wav": None,
