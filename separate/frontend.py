@@ -54,7 +54,7 @@ class FrontEnd(nn.Module):
         super().__init__()
         self.config = config or FrontEndConfig()
         n_fft, hop = self.config.n_fft, self.config.hop_length
-        window = torch.hann_window(n_fft, dtype=torch.float64)
+        window = torch.hann_window(n_fft, dtype=torch.float64, device="cpu")
         # The summed squared window at each place within a hop: the same for every hop.
         envelope = window.square().reshape(n_fft // hop, hop).sum(0)
         self.register_buffer("window", window.float(), persistent=False)

@@ -140,7 +140,7 @@ class _Pipe:
         self.network = StreamingNetwork(separator.network, separator.front_end, separator.chunk_frames, numbers, wiener)
         self.down = Resampler(rate, card.rate, self.inner)
         self.up = Resampler(card.rate, rate, self.inner * len(self.names))
-        self.mixture = torch.zeros(channels, 0)
+        self.mixture = torch.zeros(channels, 0, dtype=torch.float32, device="cpu")
         self.received = self.sent = 0
 
     @torch.no_grad()

@@ -236,3 +236,16 @@ def test_an_unknown_stem_or_device_is_an_error(separator: Separator, model) -> N
         separator(wave(0.1), RATE, "vocals")
     with pytest.raises(ModelError, match="device"):
         Separator.load(model, "abacus")
+
+
+def test_the_hosts_default_device_and_dtype_change_nothing(separator: Separator, model: Path) -> None:
+    mixture = wave(1)
+    expected = separator(mixture, RATE, ["vocals"])["vocals"]
+    torch.set_default_device("meta")
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = Separator.load(model, "cpu", "float32")(mixture, RATE, ["vocals"])["vocals"]
+    finally:
+        torch.set_default_device(None)
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(found, expected)
