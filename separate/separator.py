@@ -43,9 +43,9 @@ class Separator:
     def load(cls, model: str | Path = pretrained.DEFAULT, device: str = "auto", precision: str = "auto") -> Separator:
         """A model that came with the package, by name, or any model's folder, by path.
 
-        device: "auto", "cpu", "cuda" or "mps". precision of the network's layers: "float32", "bfloat16", or "auto": bfloat16 on processors
-        that compute in it, where it takes four tenths less time. Raises ModelError if there is no such model, device or precision, or the
-        model is damaged.
+        device: "auto", "cpu", "cuda", "cuda:1" and so on, or "mps". precision of the network's layers: "float32", "bfloat16", or "auto":
+        bfloat16 on processors that compute in it, where it takes four tenths less time. Raises ModelError if there is no such model, device
+        or precision, or the model is damaged.
         """
         where = _device(device)
         dtype = _dtype(precision, where)
@@ -206,9 +206,10 @@ def _device(name: str) -> torch.device:
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if there[kind]))
-    if name not in there:
-        raise ModelError(f"no device {name!r}; choose auto, cpu, cuda or mps")
-    if not there[name]:
+    kind, colon, number = name.partition(":")
+    if kind not in there or (colon and not (kind == "cuda" and number.isdecimal())):
+        raise ModelError(f"no device {name!r}; choose auto, cpu, cuda (or cuda:1, ...) or mps")
+    if not there[kind] or (number and int(number) >= torch.cuda.device_count()):
         raise ModelError(f"the device {name} is not available here; try cpu")
     return torch.device(name)
 

@@ -249,3 +249,11 @@ def test_the_hosts_default_device_and_dtype_change_nothing(separator: Separator,
         torch.set_default_device(None)
         torch.set_default_dtype(torch.float32)
     assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    "name, message", [("cuda:x", "no device"), ("cuda:", "no device"), ("cpu:1", "no device"), ("cuda:99", "not available")]
+)
+def test_a_device_that_is_not_there_is_refused(model: Path, name: str, message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        Separator.load(model, name)
