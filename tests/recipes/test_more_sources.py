@@ -70,8 +70,21 @@ def test_only_training_songs_are_transposed_and_once(tmp_path: Path, monkeypatch
         transposed.build_transposed(tmp_path / "corpus", tmp_path / "train")
         songs = find_songs(tmp_path / "train", RATE)
         sung = (("transposed", "lithium_sung"), ("vocadito", "vocadito_1"))
-        moved = {(source, f"{song}{way}") for source, song in sung for way in ("+3", "+5", "-3", "-5")}
+        moved = {(source, f"{song}{way}") for source, song in sung for way in ("+3", "+5", "-3", "-5", "_with+3", "_with-5", "_with+5-3")}
         assert {(song.source, song.name) for song in songs} == moved
+
+
+def test_who_sings_along_is_softer_later_and_at_alternate_sides() -> None:
+    clicks = np.zeros((3, RATE, 2), dtype=np.float32)
+    for number, click in enumerate(clicks):
+        click[1000 + 5000 * number] = 1.0
+    chorus = transposed.harmony(clicks[0], clicks[1:])
+    late, soft = round(0.012 * RATE), 10 ** (-5 / 20)
+    expected = {1000: (1, 1), 6000 + late: (0.4 * soft, soft), 11000 + 2 * late: (soft, 0.4 * soft)}
+    assert set(np.flatnonzero(chorus.any(1))) == expected.keys()
+    for place, sides in expected.items():
+        np.testing.assert_allclose(chorus[place], sides, atol=1e-3)
+    assert np.count_nonzero(clicks[0]) == 2  # the lead stays as it was
 
 
 def test_of_the_album_come_its_sung_passages(tmp_path: Path) -> None:
