@@ -17,7 +17,9 @@ from separate.pretrained import Card, load, read_card
 
 
 def average(models: list[Path], out: Path) -> Card:
-    """Write OUT. Raises ModelError if a folder holds no model, or one with another network, front-end or stems."""
+    """Write OUT. Raises ModelError if it holds a model, or a folder none, or one with another network, front-end or stems."""
+    if (out / "card.json").exists():
+        raise ModelError(f"{out}: holds a model already; the last argument is the folder for a new one")
     cards = [read_card(model) for model in models]
     card = cards[-1]
     for model, other in zip(models, cards, strict=True):
@@ -36,6 +38,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("models", type=Path, nargs="+")
     parser.add_argument("out", type=Path)
     options = parser.parse_args(arguments)
+    if len(options.models) < 2:
+        parser.error("give at least two models, then the folder for a new one")
     average(options.models, options.out)
 
 

@@ -1,6 +1,6 @@
 """The command line of all separation recipes: `python -m recipes.train fit --config recipes/opencorpus/vocals.yaml --data.root DATA`.
 
-LightningCLI: every setting of the YAML can be overridden by an option; `--ckpt_path runs/vocals/last.ckpt` resumes.
+LightningCLI: every setting of the YAML can be overridden by an option; `--ckpt_path runs/opencorpus-vocals/checkpoints/last.ckpt` resumes.
 """
 
 from __future__ import annotations

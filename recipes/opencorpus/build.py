@@ -27,10 +27,13 @@ PARTS = ("recorded", "games", "transposed", "singing", "spoken", "syllables", "s
 
 
 def summarise(train: Path) -> list[dict[str, object]]:
-    """One row a source under `train`: name, licence, licence_class, credit, songs and minutes by stem."""
+    """One row a source under `train` that this corpus built: name, licence, licence_class, credit, songs and minutes by stem."""
     rows: list[dict[str, object]] = []
-    for folder in sorted(path for path in train.iterdir() if path.is_dir()):
-        songs = [json.loads(path.read_text()) for path in sorted(folder.glob("*/song.json"))]
+    for folder in sorted(path for path in train.iterdir() if path.is_dir() and not path.name.startswith(".")):
+        songs = [json.loads(path.read_text()) for path in sorted(folder.glob("*/song.json")) if not path.parent.name.startswith(".")]
+        if not songs:
+            logging.info("%s: no song in it has a song.json; left out of sources.json", folder)
+            continue
         minutes: dict[str, float] = {}
         for song in songs:
             for stem, amount in song["minutes"].items():

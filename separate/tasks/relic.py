@@ -195,5 +195,5 @@ class RelicTask(LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         trained = [*(p for p in self.encoder.parameters() if p.requires_grad), *self.invariance.projector.parameters()]
         optimizer = torch.optim.AdamW(trained, lr=self.learning_rate, weight_decay=self.weight_decay)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / self.warmup_steps))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / max(1, self.warmup_steps)))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

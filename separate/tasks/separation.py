@@ -187,10 +187,12 @@ class SeparationTask(LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         trained = [*self.network.parameters(), *(self.regulariser.projector.parameters() if self.regulariser else ())]
         optimizer = torch.optim.AdamW(trained, lr=self.learning_rate, weight_decay=self.weight_decay)
+        if math.isinf(self.trainer.estimated_stepping_batches):
+            raise ValueError("the learning rate falls to zero at the end of the training: give trainer.max_steps or trainer.max_epochs")
         steps = max(1, int(self.trainer.estimated_stepping_batches))
 
         def factor(step: int) -> float:
-            return min(1.0, (step + 1) / self.warmup_steps) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
+            return min(1.0, (step + 1) / max(1, self.warmup_steps)) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -28,3 +28,11 @@ def test_weights_are_the_mean_and_a_model_named_twice_weighs_twice(model: Path, 
 def test_models_of_other_stems_are_refused(model: Path, two_stem_model: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="not those of"):
         main([str(two_stem_model), str(model), str(tmp_path / "out")])
+
+
+def test_no_model_is_overwritten_by_an_average(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ModelError, match="holds a model already"):
+        main([str(model), str(model), str(model)])
+    with pytest.raises(SystemExit):
+        main([str(model), str(tmp_path / "out")])
+    assert "at least two models" in capsys.readouterr().err

@@ -40,6 +40,15 @@ def test_songs_are_stored_whole_at_one_gain_with_their_licence(tmp_path: Path) -
         catalogue.write_song(tmp_path / "x", {"tuba": sound(1)}, catalogue.SOURCES["waivops"])
 
 
+def test_songs_of_ones_own_and_unfinished_ones_are_left_out_of_the_summary(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for place in ("waivops/song", "waivops/.song.unfinished", ".waivops/song"):
+        catalogue.write_song(tmp_path / place, {"drums": sound(0.1)}, catalogue.SOURCES["waivops"])
+    write(tmp_path / "mine" / "song" / "vocals.wav", sound(0.1))
+    with caplog.at_level("INFO"):
+        assert [row["songs"] for row in summarise(tmp_path)] == [1]
+    assert "mine: no song in it has a song.json" in caplog.text
+
+
 def test_share_alike_sources_are_marked() -> None:
     marked = {name for name, source in catalogue.SOURCES.items() if source.licence_class != "open"}
     assert marked == {"voices_alys", "voices_ibuki", "voices_solfege"}

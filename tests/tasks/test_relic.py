@@ -64,6 +64,11 @@ def test_pre_training_learns_to_tell_examples_apart(tmp_path: Path, tiny_preset:
     assert sum(seen[-8:]) / 8 < 0.5 * chance < 0.8 * chance < seen[0]
 
 
+def test_pre_training_needs_no_warm_up(tiny_preset: None) -> None:
+    task = RelicTask(Invariance([Gain()]), "tiny", front_end=FRONT_END, learning_rate=0.1, warmup_steps=0)
+    assert task.configure_optimizers()["optimizer"].param_groups[0]["lr"] == 0.1
+
+
 def test_the_target_follows_the_encoder_and_is_not_trained(tiny_preset: None) -> None:
     encoder = BottleneckEncoder(random_network(tiny_config()))
     invariance = Invariance([Gain()])

@@ -220,6 +220,15 @@ def test_songs_to_validate_on_are_never_trained_on(tmp_path: Path) -> None:
         StemsData(tmp_path, ["vocals"]).setup("fit")
 
 
+def test_training_needs_an_end_but_no_warm_up() -> None:
+    task = SeparationTask(["vocals"], tiny_config(), FrontEndConfig(512, 256), learning_rate=0.1, warmup_steps=0)
+    task._trainer = SimpleNamespace(estimated_stepping_batches=10)
+    assert task.configure_optimizers()["optimizer"].param_groups[0]["lr"] == 0.1
+    task._trainer = SimpleNamespace(estimated_stepping_batches=float("inf"))
+    with pytest.raises(ValueError, match=r"give trainer\.max_steps or"):
+        task.configure_optimizers()
+
+
 def test_an_unknown_network_is_refused() -> None:
     with pytest.raises(ValueError, match="no network named huge"):
         SeparationTask(["vocals"], "huge")
