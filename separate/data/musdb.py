@@ -65,14 +65,21 @@ class MusdbData(StemsData):
         self.find_songs()
 
     def find_songs(self) -> tuple[list[Song], list[Song]]:
-        """Training and validation songs. Raises AudioError where the folder holds none."""
+        """Training and validation songs. Raises AudioError where the folder holds none, or some of another rate."""
         if not self.root.is_dir():
             raise AudioError(f"{self.root}: no such folder; musdb18 is at https://sigsep.github.io/datasets/musdb.html")
         train, valid = (
             hq_songs(self.root, split) if self.cache is None else decode_songs(self.root, split, self.cache) for split in ("train", "valid")
         )
         if not train or not valid:
-            raise AudioError(f"{self.root}: {len(train)} training and {len(valid)} validation songs of musdb18 found there")
+            hint = ""
+            if self.cache is None and any(self.root.glob("train/*.stem.mp4")):
+                hint = "; its .stem.mp4 files are decoded with --data.init_args.cache FOLDER"
+            elif self.cache is not None and any(self.root.glob("train/*/vocals.wav")):
+                hint = "; musdb18-HQ is read without data.init_args.cache"
+            raise AudioError(f"{self.root}: {len(train)} training and {len(valid)} validation songs of musdb18 found there{hint}")
+        if wrong := [song for song in (*train, *valid) if song.rate != self.rate]:
+            raise AudioError(f"{wrong[0].folder}: {wrong[0].rate} Hz, but the recipe's rate is {self.rate}")
         return train, valid
 
 

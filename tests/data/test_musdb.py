@@ -81,3 +81,17 @@ def test_a_folder_without_musdb_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "train").mkdir()
     with pytest.raises(AudioError, match="0 training"):
         MusdbData(tmp_path, ["vocals"]).setup("fit")
+
+
+def test_who_takes_one_musdb18_for_the_other_is_told(tmp_path: Path) -> None:
+    for folder, name, cache, hint in (("mp4", "a.stem.mp4", None, "cache F"), ("hq", "a/vocals.wav", tmp_path / "cache", "without")):
+        file = tmp_path / folder / "train" / name
+        file.parent.mkdir(parents=True)
+        file.touch()
+        with pytest.raises(AudioError, match=f"0 training.*{hint}"):
+            MusdbData(tmp_path / folder, ["vocals"], cache).setup("fit")
+
+
+def test_musdb18_of_another_rate_than_the_recipes_is_refused(musdb18_hq: Path) -> None:
+    with pytest.raises(AudioError, match=r"44100 Hz, but the recipe's rate is 22050"):
+        MusdbData(musdb18_hq, list(STEMS), rate=22050).setup("fit")
