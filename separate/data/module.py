@@ -17,8 +17,8 @@ VALIDATION_SECONDS = 12
 
 
 class StemsData(LightningDataModule):
-    """Songs under `root`/train and `root`/valid (see separate.data.stems). No song may stand in both: at the same path below them, or with
-    the same name in a source of the same name.
+    """Songs under `root`/train and `root`/valid (see separate.data.stems). No song may stand in both: at the same path below them, with the
+    same name in a source of the same name, or as a link to the same folder.
 
     samples: length of a training example at `rate` Hz; examples: training examples an epoch, new ones every epoch, the same for
     the same seed. Use it with the trainer's `reload_dataloaders_every_n_epochs: 1`.
@@ -66,5 +66,6 @@ class StemsData(LightningDataModule):
 
 
 def _identities(songs: Sequence[Song], folder: Path) -> set[str]:
-    """SOURCE/SONG, and the path in the folder of a split, which differ for songs that lie in it directly or deep."""
-    return {f"{song.source}/{song.name}" for song in songs} | {song.folder.relative_to(folder).as_posix() for song in songs}
+    """SOURCE/SONG, the path in the folder of a split, which differs for songs that lie in it directly or deep, and where links lead."""
+    names = {f"{song.source}/{song.name}" for song in songs} | {song.folder.relative_to(folder).as_posix() for song in songs}
+    return names | {song.folder.resolve().as_posix() for song in songs}

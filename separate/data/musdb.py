@@ -14,7 +14,7 @@ import numpy as np
 import soundfile
 
 from separate.data.module import StemsData
-from separate.data.stems import Song, open_song
+from separate.data.stems import Song, check_rate, open_song
 from separate.errors import AudioError
 
 TARGETS = ("vocals", "drums", "bass", "other")
@@ -78,8 +78,7 @@ class MusdbData(StemsData):
             elif self.cache is not None and any(self.root.glob("train/*/vocals.wav")):
                 hint = "; musdb18-HQ is read without data.init_args.cache"
             raise AudioError(f"{self.root}: {len(train)} training and {len(valid)} validation songs of musdb18 found there{hint}")
-        if wrong := [song for song in (*train, *valid) if song.rate != self.rate]:
-            raise AudioError(f"{wrong[0].folder}: {wrong[0].rate} Hz, but the recipe's rate is {self.rate}")
+        check_rate([*train, *valid], self.rate)
         return train, valid
 
 

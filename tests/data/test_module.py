@@ -15,6 +15,14 @@ def test_a_song_in_train_and_in_valid_is_an_error(tmp_path: Path, places: tuple[
         StemsData(tmp_path, ["vocals"]).find_songs()
 
 
+def test_a_song_that_a_link_puts_into_both_is_an_error(tmp_path: Path) -> None:
+    made_up_song(tmp_path / "train" / "album" / "one", 0.01)
+    (tmp_path / "valid" / "kept").mkdir(parents=True)
+    (tmp_path / "valid" / "kept" / "two").symlink_to(tmp_path / "train" / "album" / "one", target_is_directory=True)
+    with pytest.raises(AudioError, match=r"in train and in valid: .*album/one"):
+        StemsData(tmp_path, ["vocals"]).find_songs()
+
+
 @pytest.mark.parametrize("places", [("one", "two"), ("album/000", "composed/000")])
 def test_other_songs_of_the_same_name_are_not(tmp_path: Path, places: tuple[str, str]) -> None:
     for split, place in zip(("train", "valid"), places, strict=True):
