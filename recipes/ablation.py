@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 import math
 import re
 import shutil
@@ -114,7 +115,7 @@ def main(arguments: list[str] | None = None) -> None:
         name, equals, filled = value.partition("=")
         if not equals or f"{{{name}}}" not in text:
             parser.error(f"{value}: comparison.yaml asks for no such NAME=VALUE")
-        text = text.replace(f"{{{name}}}", filled)
+        text = text.replace(f"{{{name}}}", json.dumps(filled, ensure_ascii=False)[1:-1])  # quoted, as YAML does it too
     if missing := re.search(r'"\{(\w+)\}"', text):
         parser.error(f"comparison.yaml asks for {missing[1]}=VALUE")
     settings = yaml.safe_load(text)

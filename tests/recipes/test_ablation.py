@@ -2,8 +2,10 @@ import shutil
 from dataclasses import asdict
 from pathlib import Path
 
+import pytest
 import yaml
 
+from recipes import ablation
 from recipes.ablation import main, spread
 from tests.conftest import tiny_config
 from tests.songs import made_up_song
@@ -41,6 +43,22 @@ def test_settings_are_trained_scored_and_compared(tmp_path: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("model.safetensors")}
     main([str(tmp_path / "recipe"), str(tmp_path / "songs"), str(tmp_path / "out"), "vgg=random"])
     assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+@pytest.mark.parametrize("value", ["C:\\vgg\\new.ckpt", 'a "quoted": name', "töne 🎤"])
+def test_a_value_is_filled_in_as_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    seen = []
+
+    def trained(recipe: Path, setting: dict[str, dict[str, str]], seed: int, songs: Path, run: Path, arguments: list[str]) -> None:
+        seen.append(setting["options"]["weights"])
+        run.mkdir(parents=True)
+        (run / "seconds").write_text("1")
+
+    monkeypatch.setattr(ablation, "train", trained)
+    monkeypatch.setattr(ablation, "score", lambda *_, **__: [])
+    (tmp_path / "comparison.yaml").write_text('a: {seeds: [0], configs: [], options: {weights: "{vgg}"}}')
+    main([str(tmp_path), "songs", str(tmp_path / "out"), f"vgg={value}"])
+    assert seen == [value]
 
 
 def test_the_spread_is_half_the_range() -> None:
