@@ -155,7 +155,7 @@ def run(separator: Separator, inputs: list[Path], job: Job, quiet: bool) -> int:
                 if written.setdefault(file.absolute(), path) != path:
                     other = written[file.absolute()]
                     raise SeparateError(f"{path}: would be written to {file}, as {other} was; separate it by itself, with another -o")
-                if job.existing == "overwrite" and file.absolute() in songs - {path.absolute()}:
+                if job.existing == "overwrite" and file.absolute() in songs and file.absolute() != path.absolute():
                     raise SeparateError(f"{path}: would be written to {file}, which is a song to separate; choose another folder (-o)")
             with Progress(f"[{number}/{len(tracks)}] {path.name}", quiet) as progress:
                 result = separate_file(separator, path, job, track, progress)
