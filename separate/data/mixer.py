@@ -220,6 +220,23 @@ def known(stems: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.where(there, stems, 0.0), there.to(stems.dtype)[..., None]
 
 
+def passed_on(batch: torch.Tensor, row: int, uses: int) -> torch.Tensor:
+    """Examples [n, rows, channels, samples] used several times -> [n * uses, ...]: the second time with the row of the example before, the
+    third with that of the one before it, and so on.
+
+    What comes from another example gets the level (RMS) of what it stands for. An example where either is silent stays as it was drawn.
+    """
+    mine = batch[:, row]
+    power = mine.square().mean((1, 2), keepdim=True)
+    out = [batch]
+    for steps in range(1, uses):
+        theirs, their_power = mine.roll(steps, 0), power.roll(steps, 0)
+        both = (power > 0) & (their_power > 0)
+        out.append(batch.clone())
+        out[-1][:, row] = torch.where(both, theirs * (power / torch.where(both, their_power, 1.0)).sqrt(), mine)
+    return torch.cat(out)
+
+
 class Segments(Dataset[tuple[int, torch.Tensor]]):
     """Whole songs in pieces, for validation: (number of the song, float32 [targets + 1, 2, samples])."""
 

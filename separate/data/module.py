@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
-from separate.data.mixer import MixConfig, RandomMixes, Segments
+from separate.data.mixer import MixConfig, RandomMixes, Segments, passed_on
 from separate.data.stems import Song, find_songs
 from separate.errors import AudioError
 
@@ -20,8 +21,10 @@ class StemsData(LightningDataModule):
     """Songs under `root`/train and `root`/valid (see separate.data.stems). No song may stand in both: at the same path below them, with the
     same name in a source of the same name, or as a link to the same folder.
 
-    samples: length of a training example at `rate` Hz; examples: training examples an epoch, new ones every epoch, the same for
-    the same seed. Use it with the trainer's `reload_dataloaders_every_n_epochs: 1`.
+    samples: length of a training example at `rate` Hz; examples: training examples drawn an epoch, new ones every epoch, the same for
+    the same seed. Use it with the trainer's `reload_dataloaders_every_n_epochs: 1`. uses: how often each example of a batch is trained,
+    always with other vocals (see separate.data.mixer.passed_on), for devices that train faster than examples can be drawn: a step then
+    sees so many times `batch_size`.
     """
 
     def __init__(
@@ -34,11 +37,14 @@ class StemsData(LightningDataModule):
         examples: int = 1024,
         seed: int = 0,
         workers: int = 1,
+        uses: int = 1,
         mix: MixConfig | None = None,
     ) -> None:
         super().__init__()
+        if not 1 <= uses <= batch_size or (uses > 1 and "vocals" not in targets):
+            raise ValueError(f"{uses} uses of an example need vocals among the targets, and a batch of at least as many examples")
         self.root, self.targets, self.rate, self.samples = root, tuple(targets), rate, samples
-        self.batch_size, self.examples, self.seed, self.workers = batch_size, examples, seed, workers
+        self.batch_size, self.examples, self.seed, self.workers, self.uses = batch_size, examples, seed, workers, uses
         self.mix = mix or MixConfig()
         self.train_songs: list[Song] = []
         self.valid_songs: list[Song] = []
@@ -60,6 +66,11 @@ class StemsData(LightningDataModule):
     def train_dataloader(self) -> DataLoader[torch.Tensor]:
         epoch = self.trainer.current_epoch if self.trainer is not None else 0
         return DataLoader(self.train_set(epoch), self.batch_size, num_workers=self.workers, drop_last=True)
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        if self.uses == 1 or self.trainer is None or not self.trainer.training:
+            return batch
+        return passed_on(batch, self.targets.index("vocals"), self.uses)
 
     def val_dataloader(self) -> DataLoader[tuple[int, torch.Tensor]]:
         return DataLoader(Segments(self.valid_songs, self.targets, VALIDATION_SECONDS * self.rate), batch_size=1)

@@ -8,7 +8,7 @@ import torch
 
 from separate.augment.key import chroma
 from separate.augment.waveform import level
-from separate.data.mixer import MixConfig, RandomMixes, Segments, known
+from separate.data.mixer import MixConfig, RandomMixes, Segments, known, passed_on
 from separate.data.stems import Song, find_songs
 from tests.conftest import RATE, sound
 from tests.songs import made_up_song
@@ -182,3 +182,21 @@ def test_amplifiers_are_for_the_stems_they_are_given_to(songs: list[Song]) -> No
     assert np.array_equal(stems[0]["drums"], stems[1]["drums"])
     assert not np.allclose(stems[0]["bass"], stems[1]["bass"], atol=1e-2)
     assert all(np.array_equal(stems[0][name], stems[2][name]) for name in stems[0])
+
+
+def test_vocals_are_passed_on_at_the_level_of_those_they_stand_for() -> None:
+    batch = torch.randn(3, 2, 2, 500, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 2.0, 4.0])[:, None, None, None]
+    batch[:, 1].fill_(torch.nan)  # what is not known stays so
+    used = passed_on(batch, 0, 3)
+    assert used.shape == (9, 2, 2, 500) and torch.equal(used[:3, 0], batch[:, 0])
+    for number in range(9):
+        steps, place = divmod(number, 3)
+        theirs, mine = batch[(place - steps) % 3, 0], batch[place, 0]
+        torch.testing.assert_close(used[number, 0] / mine.square().mean().sqrt(), theirs / theirs.square().mean().sqrt())
+    assert used[:, 1].isnan().all()
+
+
+def test_silence_is_not_passed_on_nor_filled() -> None:
+    batch = torch.randn(2, 2, 2, 500, generator=torch.Generator().manual_seed(0))
+    batch[1, 0] = 0
+    assert torch.equal(passed_on(batch, 0, 2), torch.cat([batch, batch]))

@@ -28,3 +28,9 @@ def test_other_songs_of_the_same_name_are_not(tmp_path: Path, places: tuple[str,
     for split, place in zip(("train", "valid"), places, strict=True):
         made_up_song(tmp_path / split / place, 0.01)
     assert [len(songs) for songs in StemsData(tmp_path, ["vocals"]).find_songs()] == [1, 1]
+
+
+@pytest.mark.parametrize("targets, uses", [(["drums"], 2), (["vocals"], 5), (["vocals"], 0)])
+def test_examples_are_used_again_only_with_other_vocals(tmp_path: Path, targets: list[str], uses: int) -> None:
+    with pytest.raises(ValueError, match=f"{uses} uses"):
+        StemsData(tmp_path, targets, batch_size=4, uses=uses)
