@@ -90,6 +90,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cuda", description=__doc__)
     parser.add_argument("song", type=Path)
     path = parser.parse_args().song
+    if not torch.cuda.is_available():
+        parser.error("there is no CUDA device here")
     print(f"{torch.cuda.get_device_name()}; {machine()}")
     agreement(song(path, 30))
     inference(song(path, SECONDS))
