@@ -19,6 +19,7 @@ from separate.pretrained import Card
 from separate.streaming import StreamingNetwork
 
 CHUNK_FRAMES = 192  # computed at a time: longer chunks cost memory for a little more speed, see benchmarks/README.md
+CUDA_CHUNK_FRAMES = 512  # there shorter chunks are slower
 Hook = Callable[[int, int | None], None]
 Stems = dict[str, Tensor]
 
@@ -35,7 +36,7 @@ class Separator:
     def __init__(self, network: MMDenseNet, card: Card, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> None:
         self.card = card
         self.device, self.dtype = torch.device(device), dtype
-        self.chunk_frames = CHUNK_FRAMES
+        self.chunk_frames = CUDA_CHUNK_FRAMES if self.device.type == "cuda" else CHUNK_FRAMES
         self.network = network.folded(dtype).to(self.device)
         self.front_end = FrontEnd(card.front_end).to(self.device)
 
