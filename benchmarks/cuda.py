@@ -1,6 +1,6 @@
 """How fast our own is on a CUDA device, and how near to the processor's result: `python -m benchmarks.cuda SONG`.
 
-Real-time factor and the device's peak memory by chunk length and precision, beside all cores of the same machine; the distance from the
+Real-time factor and torch's peak memory on the device by chunk length and precision, beside the processor; the distance from the
 processor's float32 result, and of a stream in small pieces from the whole; training speed by batch. SONG: stereo, 44.1 kHz.
 """
 
@@ -92,12 +92,16 @@ def main() -> None:
     path = parser.parse_args().song
     if not torch.cuda.is_available():
         parser.error("there is no CUDA device here")
-    print(f"{torch.cuda.get_device_name()}; {machine()}")
+    print(f"{torch.cuda.get_device_name()}; {machine()}, {torch.get_num_threads()} threads")
     agreement(song(path, 30))
     inference(song(path, SECONDS))
     print("\ntraining, bf16-mixed   seconds of audio a second   peak MB")
     for batch in (6, 24, 48, 96):
-        rate, memory = training(batch)
+        try:
+            rate, memory = training(batch)
+        except torch.cuda.OutOfMemoryError as error:
+            print(f"batches of {batch:>3}  {error}", flush=True)
+            continue
         print(f"batches of {batch:>3}{rate:>30.0f}{memory:>16.0f}", flush=True)
 
 

@@ -19,7 +19,7 @@ from separate.pretrained import Card
 from separate.streaming import StreamingNetwork
 
 CHUNK_FRAMES = 192  # computed at a time: longer chunks cost memory for a little more speed, see benchmarks/README.md
-CUDA_CHUNK_FRAMES = 512  # there shorter chunks are slower
+CUDA_CHUNK_FRAMES = 512  # on a CUDA device, where both shorter and longer ones were slower
 Hook = Callable[[int, int | None], None]
 Stems = dict[str, Tensor]
 
@@ -30,7 +30,8 @@ class Separator:
     Sound is float32 [channels, samples], one or two channels, full scale 1.0, at any rate from 8 to 192 kHz; it is resampled to the model's
     rate and back. Every stem has the mixture's length, rate and channels. `offers` names what can be asked for: the model's stems, and
     "accompaniment", the mixture minus the vocals. `dtype`, torch.float32 or torch.bfloat16, is what the network's layers compute in, and
-    `chunk_frames` how many frames at a time: neither time nor place of the result depends on it, nor its value but for rounding.
+    `chunk_frames` how many frames at a time, 192 or on a CUDA device 512, for which a stream waits: neither time nor place of the result
+    depends on it, nor its value but for rounding.
     """
 
     def __init__(self, network: MMDenseNet, card: Card, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> None:

@@ -62,7 +62,8 @@ def test_the_command_takes_the_device(song: Path, model: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("overlay", ["four_stems.yaml", "feature_loss.yaml"])
-def test_recipes_train_on_the_device_and_take_examples_twice(tmp_path: Path, overlay: str) -> None:
+def test_recipes_train_on_the_device_and_take_examples_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overlay: str) -> None:
+    monkeypatch.chdir(tmp_path)  # where the recipes log
     for split in ("train", "valid"):
         made_up_song(tmp_path / "songs" / split / "album" / f"for_{split}", 3.0)
     options = {

@@ -2,7 +2,8 @@
 
 Three kinds of mixes: a song as it is, a foreign voice over one song's backing, and every stem from a song of its own. Stems are
 augmented one by one, then the whole mix goes through mastering (one limiter gain and one low-pass for all
-of it), so that the mixture is the sum of the rows in every case (Uhlich et al. 2017 for the idea of remixing).
+of it), so that the mixture is the sum of the rows in every case (Uhlich et al. 2017 for the idea of remixing). Devices that train
+faster than this is done may use an example several times, with other examples' vocals (`passed_on`).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from separate.data.stems import PARTS, Song, segment
 Wave = NDArray[np.float32]
 QUIET = -48.0  # dBFS: below it a clip counts as silence and another place is tried
 TRIES = 6
+SILENT = 1e-6  # mean power, -60 dBFS: vocals below it are not passed on
 REDRAWS = 20  # of a mix in which nothing sounds
 
 
@@ -220,21 +222,30 @@ def known(stems: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.where(there, stems, 0.0), there.to(stems.dtype)[..., None]
 
 
-def passed_on(batch: torch.Tensor, row: int, uses: int) -> torch.Tensor:
-    """Examples [n, rows, channels, samples] used several times -> [n * uses, ...]: the second time with the row of the example before, the
-    third with that of the one before it, and so on.
+def passed_on(batch: torch.Tensor, row: int, uses: int, rate: int) -> torch.Tensor:
+    """Examples [n, rows, channels, samples] used several times -> [uses * n, ...]: first as they are, then with the row of the example
+    before, then with that of the one before it, and so on.
 
-    What comes from another example gets the level (RMS) of what it stands for. An example where either is silent stays as it was drawn.
+    What comes from another example gets the level of what it stands for, but is neither in its key nor went through its mastering. An
+    example where either is silent stays as it was drawn.
     """
     mine = batch[:, row]
-    power = mine.square().mean((1, 2), keepdim=True)
-    out = [batch]
+    power = _sounding_power(mine, rate // 10)
+    out = batch.repeat(uses, 1, 1, 1)
     for steps in range(1, uses):
         theirs, their_power = mine.roll(steps, 0), power.roll(steps, 0)
-        both = (power > 0) & (their_power > 0)
-        out.append(batch.clone())
-        out[-1][:, row] = torch.where(both, theirs * (power / torch.where(both, their_power, 1.0)).sqrt(), mine)
-    return torch.cat(out)
+        both = (power > SILENT) & (their_power > SILENT)
+        gain = (power / torch.where(both, their_power, 1.0)).sqrt()
+        out[steps * len(batch) : (steps + 1) * len(batch), row] = torch.where(both, theirs * gain, mine)
+    return out
+
+
+def _sounding_power(waves: torch.Tensor, window: int) -> torch.Tensor:
+    """[n, channels, samples] -> [n, 1, 1]: mean power of what sounds, as waveform.level takes it."""
+    window = min(window, waves.shape[-1])
+    power = waves.square().mean(1).unfold(-1, window, window).mean(-1)  # [n, windows]
+    sounds = power > power.amax(1, keepdim=True) * 1e-3
+    return ((power * sounds).sum(1) / sounds.sum(1).clamp(min=1))[:, None, None]
 
 
 class Segments(Dataset[tuple[int, torch.Tensor]]):

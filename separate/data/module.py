@@ -23,8 +23,8 @@ class StemsData(LightningDataModule):
 
     samples: length of a training example at `rate` Hz; examples: training examples drawn an epoch, new ones every epoch, the same for
     the same seed. Use it with the trainer's `reload_dataloaders_every_n_epochs: 1`. uses: how often each example of a batch is trained,
-    always with other vocals (see separate.data.mixer.passed_on), for devices that train faster than examples can be drawn: a step then
-    sees so many times `batch_size`.
+    first as drawn, then with other examples' vocals (see separate.data.mixer.passed_on), for devices that train faster than examples can
+    be drawn. A step then trains `uses` times `batch_size` examples. Not with ReLIC, to which other examples are negatives.
     """
 
     def __init__(
@@ -41,8 +41,10 @@ class StemsData(LightningDataModule):
         mix: MixConfig | None = None,
     ) -> None:
         super().__init__()
-        if not 1 <= uses <= batch_size or (uses > 1 and "vocals" not in targets):
-            raise ValueError(f"{uses} uses of an example need vocals among the targets, and a batch of at least as many examples")
+        if not 1 <= uses <= batch_size:
+            raise ValueError(f"uses is {uses}: it must be 1 or more, and at most batch_size, here {batch_size}")
+        if uses > 1 and "vocals" not in targets:
+            raise ValueError(f"uses is {uses}, but vocals, which each use exchanges, are not among the targets")
         self.root, self.targets, self.rate, self.samples = root, tuple(targets), rate, samples
         self.batch_size, self.examples, self.seed, self.workers, self.uses = batch_size, examples, seed, workers, uses
         self.mix = mix or MixConfig()
@@ -70,7 +72,7 @@ class StemsData(LightningDataModule):
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         if self.uses == 1 or self.trainer is None or not self.trainer.training:
             return batch
-        return passed_on(batch, self.targets.index("vocals"), self.uses)
+        return passed_on(batch, self.targets.index("vocals"), self.uses, self.rate)
 
     def val_dataloader(self) -> DataLoader[tuple[int, torch.Tensor]]:
         return DataLoader(Segments(self.valid_songs, self.targets, VALIDATION_SECONDS * self.rate), batch_size=1)

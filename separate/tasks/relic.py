@@ -30,6 +30,12 @@ from separate.models.vgg import NAMES, convolutions, layer_place
 STATISTICS_EXAMPLES = 64
 
 
+def check_negatives(data: Any) -> None:
+    """Raises ValueError if examples of a batch share their music (StemsData's `uses`): ReLIC would push the same sound apart."""
+    if getattr(data, "uses", 1) > 1:
+        raise ValueError(f"uses is {data.uses}: with ReLIC every example of a batch must be another one")
+
+
 class VGGEncoder(nn.Module):
     """Magnitudes [batch, channels, bins, frames] -> [batch, size]: mean and maximum of the maps of a VGG's layer `last`, trainable.
 
@@ -171,6 +177,7 @@ class RelicTask(LightningModule):
 
     def on_fit_start(self) -> None:
         """Views of this process; a separator's input statistics, as its own training takes them."""
+        check_negatives(cast(Any, self.trainer).datamodule)
         self.invariance.part(self.global_rank)
         if isinstance(self.encoder, BottleneckEncoder):
             mixes = cast(Any, self.trainer).datamodule.train_set(0)

@@ -25,7 +25,7 @@ from separate.losses.spectrogram import BandL2
 from separate.models.config import PRESETS, MMDenseNetConfig
 from separate.models.mmdensenet import MMDenseNet
 from separate.pretrained import load, read_card
-from separate.tasks.relic import STATISTICS_EXAMPLES, BottleneckEncoder, Invariance, encoder_weights, kept_statistics
+from separate.tasks.relic import STATISTICS_EXAMPLES, BottleneckEncoder, Invariance, check_negatives, encoder_weights, kept_statistics
 
 
 class SeparationTask(LightningModule):
@@ -105,6 +105,7 @@ class SeparationTask(LightningModule):
     def on_fit_start(self) -> None:
         """Once: the network's input statistics, from the same examples in every process."""
         if self.regulariser is not None:
+            check_negatives(cast(Any, self.trainer).datamodule)
             self.regulariser.part(self.global_rank)
         if bool((self.network.input_scale == 1).all()):
             mixes = cast(StemsData, cast(Any, self.trainer).datamodule).train_set(0)

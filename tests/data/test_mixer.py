@@ -187,7 +187,7 @@ def test_amplifiers_are_for_the_stems_they_are_given_to(songs: list[Song]) -> No
 def test_vocals_are_passed_on_at_the_level_of_those_they_stand_for() -> None:
     batch = torch.randn(3, 2, 2, 500, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 2.0, 4.0])[:, None, None, None]
     batch[:, 1].fill_(torch.nan)  # what is not known stays so
-    used = passed_on(batch, 0, 3)
+    used = passed_on(batch, 0, 3, 1000)
     assert used.shape == (9, 2, 2, 500) and torch.equal(used[:3, 0], batch[:, 0])
     for number in range(9):
         steps, place = divmod(number, 3)
@@ -196,7 +196,18 @@ def test_vocals_are_passed_on_at_the_level_of_those_they_stand_for() -> None:
     assert used[:, 1].isnan().all()
 
 
-def test_silence_is_not_passed_on_nor_filled() -> None:
+@pytest.mark.parametrize("quiet", [0.0, 1e-4])
+def test_silence_is_not_passed_on_nor_filled(quiet: float) -> None:
     batch = torch.randn(2, 2, 2, 500, generator=torch.Generator().manual_seed(0))
-    batch[1, 0] = 0
-    assert torch.equal(passed_on(batch, 0, 2), torch.cat([batch, batch]))
+    batch[1, 0] *= quiet
+    assert torch.equal(passed_on(batch, 0, 2, RATE), torch.cat([batch, batch]))
+
+
+def test_the_level_of_vocals_passed_on_is_that_of_what_sounds() -> None:
+    batch = torch.randn(2, 2, 2, 2 * RATE, generator=torch.Generator().manual_seed(0))
+    batch[1, 0, :, : RATE * 9 // 5] = 0  # a short call
+    batch[1, 0] *= 0.1
+    used = passed_on(batch, 0, 2, RATE)
+    for row in range(4):
+        place = row % 2
+        assert level(used[row, 0].T.numpy()) == pytest.approx(level(batch[place, 0].T.numpy()), abs=0.1)

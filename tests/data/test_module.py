@@ -32,5 +32,5 @@ def test_other_songs_of_the_same_name_are_not(tmp_path: Path, places: tuple[str,
 
 @pytest.mark.parametrize("targets, uses", [(["drums"], 2), (["vocals"], 5), (["vocals"], 0)])
 def test_examples_are_used_again_only_with_other_vocals(tmp_path: Path, targets: list[str], uses: int) -> None:
-    with pytest.raises(ValueError, match=f"{uses} uses"):
+    with pytest.raises(ValueError, match=f"uses is {uses}"):
         StemsData(tmp_path, targets, batch_size=4, uses=uses)

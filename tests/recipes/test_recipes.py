@@ -60,6 +60,8 @@ def test_open_corpus_recipes_run_to_the_end(tmp_path: Path, overlays: list[str],
     options = ["--data.init_args.root", str(tmp_path / "songs"), "--trainer.callbacks.init_args.dirpath", str(tmp_path)]
     if "feature_loss.yaml" in overlays:
         options += ["--model.loss.init_args.vgg.init_args.weights", "random"]
+    if not target:
+        options += ["--data.init_args.uses", "2"]
     if target:
         options += ["--model.targets", f"[{target}]"]
     two_steps([RECIPES.parent / "opencorpus" / name for name in ("vocals.yaml", *overlays)], options, tmp_path)

@@ -1,6 +1,7 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -62,6 +63,15 @@ def test_pre_training_learns_to_tell_examples_apart(tmp_path: Path, tiny_preset:
     trainer(tmp_path, 40).fit(task, Noises())
     chance = math.log(8)  # eight examples a batch
     assert sum(seen[-8:]) / 8 < 0.5 * chance < 0.8 * chance < seen[0]
+
+
+@pytest.mark.parametrize("kind", ["pre-training", "regulariser"])
+def test_music_that_is_used_again_would_be_a_negative(tmp_path: Path, tiny_preset: None, kind: str) -> None:
+    invariance, data = Invariance([Gain()]), Noises()
+    pre_training = RelicTask(invariance, "tiny", front_end=FRONT_END) if kind == "pre-training" else None
+    data.uses = 2
+    with pytest.raises(ValueError, match="uses is 2: with ReLIC"):
+        trainer(tmp_path, 1).fit(pre_training or SeparationTask(["vocals"], "tiny", FRONT_END, regulariser=invariance), datamodule=data)
 
 
 def test_pre_training_needs_no_warm_up(tiny_preset: None) -> None:
@@ -136,6 +146,7 @@ def test_processes_draw_views_of_their_own(
         invariance = Invariance([Gain()], seed=3)
         task = make(invariance)
         monkeypatch.setattr(type(task), "global_rank", rank)
+        monkeypatch.setattr(type(task), "trainer", SimpleNamespace(datamodule=None))
         task.on_fit_start()
         draws.append(torch.rand(4, generator=invariance.generator))
     assert torch.equal(draws[0], draws[2])
