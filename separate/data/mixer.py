@@ -226,7 +226,7 @@ def passed_on(batch: torch.Tensor, row: int, uses: int, rate: int) -> torch.Tens
     """Examples [n, rows, channels, samples] used several times -> [uses * n, ...]: first as they are, then with the row of the example
     before, then with that of the one before it, and so on.
 
-    What comes from another example gets the level of what it stands for, but is neither in its key nor went through its mastering. An
+    What comes from another example gets the level of what it stands for, but is not in its key, and went through its own mastering. An
     example where either is silent stays as it was drawn.
     """
     mine = batch[:, row]
