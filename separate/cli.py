@@ -107,8 +107,10 @@ def separate(
             raise typer.BadParameter("--overwrite and --skip-existing exclude each other")
         from separate.encode import AudioFormat
         from separate.files import Job
+        from separate.quota import heed
         from separate.separator import Separator
 
+        heed()
         job = Job(
             output=output,
             stems=tuple(stem) if stem else None,

@@ -74,7 +74,13 @@ def test_variants_are_networks_of_under_two_million_parameters(tmp_path: Path, n
         made_up_song(tmp_path / "songs" / split / "album" / f"song{seed}", 3.0, seed=seed)
     folder = RECIPES.parent / "variants"
     setting = yaml.safe_load((folder / "comparison.yaml").read_text())[name]
-    options = {**setting["options"], "trainer.max_steps": 1, "data.init_args.root": tmp_path / "songs", "data.init_args.workers": 0}
+    options = {
+        **setting["options"],
+        "trainer.max_steps": 1,
+        "trainer.limit_val_batches": 0,
+        "data.init_args.root": tmp_path / "songs",
+        "data.init_args.workers": 0,
+    }
     options |= {
         "data.init_args.batch_size": 1,
         "data.init_args.samples": 32768,
