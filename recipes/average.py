@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from recipes.export import notes_of, write_model
-from separate.errors import ModelError
+from separate.errors import ModelError, SeparateError
 from separate.pretrained import Card, load, read_card
 
 
@@ -40,7 +40,10 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if len(options.models) < 2:
         parser.error("give at least two models, then the folder for a new one")
-    average(options.models, options.out)
+    try:
+        average(options.models, options.out)
+    except SeparateError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

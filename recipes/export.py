@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 
 from recipes.train import RecipeCLI
 from separate.data.module import StemsData
-from separate.errors import ModelError
+from separate.errors import ModelError, SeparateError
 from separate.frontend import FrontEndConfig
 from separate.models.mmdensenet import MMDenseNet
 from separate.pretrained import Card, load, read_card
@@ -66,6 +66,17 @@ def write_model(
     return card
 
 
+def read_notes(path: Path) -> dict[str, object]:
+    """What is for people on a card to be. Raises ModelError if the file holds none, OSError if it cannot be read."""
+    try:
+        notes = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{path}: is not JSON ({error})") from error
+    if not isinstance(notes, dict):
+        raise ModelError(f"{path}: is not a JSON object of {', '.join(NEEDED)} and the like")
+    return notes
+
+
 def notes_of(card: Card) -> dict[str, object]:
     """What a model made from another's weights takes over from its card: all that is for people, but no scores."""
     return {**{name: getattr(card, name) for name in NOTES}, "scores": []}
@@ -87,7 +98,10 @@ def main(arguments: list[str] | None = None) -> None:
     for name in ("checkpoint", "config", "card", "out"):
         parser.add_argument(name, type=Path)
     options = parser.parse_args(arguments)
-    card = export_run(options.checkpoint, options.config, json.loads(options.card.read_text()), options.out)
+    try:
+        card = export_run(options.checkpoint, options.config, read_notes(options.card), options.out)
+    except (SeparateError, OSError) as error:
+        parser.error(str(error))
     print(f"{options.out}: {card.name}, {', '.join(card.stems)}")
 
 

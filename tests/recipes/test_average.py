@@ -5,7 +5,6 @@ import torch
 
 from recipes.average import main
 from recipes.export import write_model
-from separate import ModelError
 from separate.pretrained import load, read_card
 
 
@@ -25,14 +24,16 @@ def test_weights_are_the_mean_and_a_model_named_twice_weighs_twice(model: Path, 
     assert card.name == "other" and not card.scores
 
 
-def test_models_of_other_stems_are_refused(model: Path, two_stem_model: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="not those of"):
+def test_models_of_other_stems_are_refused(model: Path, two_stem_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
         main([str(two_stem_model), str(model), str(tmp_path / "out")])
+    assert "not those of" in capsys.readouterr().err
 
 
 def test_no_model_is_overwritten_by_an_average(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(ModelError, match="holds a model already"):
+    with pytest.raises(SystemExit):
         main([str(model), str(model), str(model)])
+    assert "holds a model already" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main([str(model), str(tmp_path / "out")])
     assert "at least two models" in capsys.readouterr().err
