@@ -39,9 +39,9 @@ def _folders(cgroups: Path, ours: Path) -> Iterator[Path]:
         _, controllers, group = line.split(":", 2)
         if controllers and "cpu" not in controllers.split(","):
             continue
-        root = cgroups / controllers
-        inside = root / group.lstrip("/")
-        yield from (folder for folder in (inside, *inside.parents) if folder.is_relative_to(root))
+        for mount in {controllers, "cpu"} if controllers else {""}:  # v1: both controllers' folder may name them in another order
+            inside = cgroups / mount / group.lstrip("/")
+            yield from (folder for folder in (inside, *inside.parents) if folder.is_relative_to(cgroups / mount))
 
 
 def _share(folder: Path) -> float | None:

@@ -25,6 +25,11 @@ TREES = {
         {"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"},
         3.0,
     ),
+    "v1, where the folder names them in another order": (
+        "8:cpuacct,cpu:/\n",
+        {"cpu/cpu.cfs_quota_us": "200000\n", "cpu/cpu.cfs_period_us": "100000\n"},
+        2.0,
+    ),
     "v1, no quota": ("2:cpu:/\n", {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
     "another controller's": ("3:cpuset:/\n", {"cpuset/cpu.max": "100000 100000\n"}, None),
     "nothing there": ("0::/gone\n", {}, None),
