@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -207,13 +208,29 @@ def _tensor(block: np.ndarray) -> Tensor:
 def _device(name: str) -> torch.device:
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
-        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if there[kind]))
+        for kind in ("cuda", "mps"):
+            if there[kind] and (trouble := _trouble(kind)):
+                warnings.warn(f"the device {kind} cannot be used, the processor computes instead ({trouble})", stacklevel=3)
+            elif there[kind]:
+                return torch.device(kind)
+        return torch.device("cpu")
     kind, colon, number = name.partition(":")
     if kind not in there or (colon and not (kind == "cuda" and number.isdecimal())):
         raise ModelError(f"no device {name!r}; choose auto, cpu, cuda (or cuda:1, ...) or mps")
     if not there[kind] or (number and int(number) >= torch.cuda.device_count()):
         raise ModelError(f"the device {name} is not available here; try cpu")
+    if trouble := _trouble(name):
+        raise ModelError(f"the device {name} cannot be used; try cpu ({trouble})")
     return torch.device(name)
+
+
+def _trouble(device: str) -> str:
+    """Why a device that is there computes nothing, as a card too old for this torch does; empty if it does."""
+    try:
+        torch.ones(1, device=device).add(1).cpu()
+    except (RuntimeError, AssertionError) as error:  # AssertionError: torch was built without CUDA
+        return str(error).strip().partition("\n")[0]
+    return ""
 
 
 def has_bfloat16() -> bool:

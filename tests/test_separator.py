@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -257,3 +258,19 @@ def test_the_hosts_default_device_and_dtype_change_nothing(separator: Separator,
 def test_a_device_that_is_not_there_is_refused(model: Path, name: str, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         Separator.load(model, name)
+
+
+def test_a_card_that_torch_has_no_code_for_leaves_the_work_to_the_processor(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ones = torch.ones
+
+    def no_code(*shape: int, device: object = None, **options: Any) -> torch.Tensor:
+        if device == "cuda":
+            raise RuntimeError("CUDA error: no kernel image is available\nmore")
+        return ones(*shape, device=device, **options)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "ones", no_code)
+    with pytest.warns(UserWarning, match=r"cuda cannot be used, the processor .*\(CUDA error: no kernel image is available\)"):
+        assert Separator.load(model).device.type == "cpu"
+    with pytest.raises(ModelError, match="the device cuda cannot be used; try cpu"):
+        Separator.load(model, "cuda")
