@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 import unicodedata
+import warnings
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -122,7 +123,10 @@ def separate(
             consistent=consistent,
             wiener=wiener,
         )
-        separator = Separator.load(model, device.value) if model else Separator.load(device=device.value)
+        with warnings.catch_warnings(record=True) as troubles:
+            separator = Separator.load(model, device.value) if model else Separator.load(device=device.value)
+        for trouble in troubles:
+            complain(trouble.message)
         separator.check_stems(job.stems)
         failed = run(separator, inputs, job, quiet)
     except SeparateError as error:

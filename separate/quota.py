@@ -5,7 +5,6 @@ torch counts the machine's; with a thread on each of them a container of two pro
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,12 +20,12 @@ def processors(cgroups: Path = CGROUPS, ours: Path = OURS) -> float | None:
 
 
 def heed() -> None:
-    """Let torch use no more threads than these, rounded up, unless OMP_NUM_THREADS says how many."""
+    """Let torch use no more threads than these, a part of one not counted, unless OMP_NUM_THREADS says how many."""
     import torch
 
     most = processors()
-    if most is not None and math.ceil(most) < torch.get_num_threads() and "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(math.ceil(most))
+    if most is not None and most < torch.get_num_threads() and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, int(most)))
 
 
 def _folders(cgroups: Path, ours: Path) -> Iterator[Path]:

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+import torch
 from typer.testing import CliRunner
 
 import separate
-from separate import Separator, files
+from separate import Separator, files, separator
 from separate.cli import app, printable
 from tests.conftest import RATE, sound
 
@@ -306,3 +307,11 @@ def test_the_checkout_runs_without_being_installed(song: Path, model: Path) -> N
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "separated/tiny/song/vocals.wav\n"
+
+
+def test_a_card_that_cannot_be_used_is_said_in_one_line(song: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(separator, "_trouble", lambda device: "no kernel image")
+    status, _, err = run(song, "--model", model, "-o", song.parent / "out", "--quiet")
+    assert status == 0
+    assert err == "separate: the device cuda cannot be used, the processor computes instead (no kernel image)\n"

@@ -7,6 +7,11 @@ from typer.testing import CliRunner
 from separate import quota
 from separate.cli import app
 
+
+def v1(folder: str, quota: int) -> dict[str, str]:
+    return {f"{folder}/cpu.cfs_quota_us": f"{quota}\n", f"{folder}/cpu.cfs_period_us": "100000\n"}
+
+
 TREES = {
     "v2, a container": ("0::/\n", {"cpu.max": "150000 100000\n"}, 1.5),
     "v2, no quota": ("0::/\n", {"cpu.max": "max 100000\n"}, None),
@@ -15,22 +20,10 @@ TREES = {
         {"system.slice/song.service/cpu.max": "400000 100000\n", "system.slice/cpu.max": "200000 100000\n"},
         2.0,
     ),
-    "v1": (
-        "4:memory:/a\n2:cpu,cpuacct:/a\n",
-        {"cpu,cpuacct/a/cpu.cfs_quota_us": "50000\n", "cpu,cpuacct/a/cpu.cfs_period_us": "100000\n"},
-        0.5,
-    ),
-    "v1, a container that sees only its own": (
-        "2:cpu:/docker/abc\n",
-        {"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"},
-        3.0,
-    ),
-    "v1, where the folder names them in another order": (
-        "8:cpuacct,cpu:/\n",
-        {"cpu/cpu.cfs_quota_us": "200000\n", "cpu/cpu.cfs_period_us": "100000\n"},
-        2.0,
-    ),
-    "v1, no quota": ("2:cpu:/\n", {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
+    "v1": ("4:memory:/a\n2:cpu,cpuacct:/a\n", v1("cpu,cpuacct/a", 50000), 0.5),
+    "v1, a container that sees only its own": ("2:cpu:/docker/abc\n", v1("cpu", 300000), 3.0),
+    "v1, where the folder names them in another order": ("8:cpuacct,cpu:/\n", v1("cpu", 200000), 2.0),
+    "v1, no quota": ("2:cpu:/\n", v1("cpu", -1), None),
     "another controller's": ("3:cpuset:/\n", {"cpuset/cpu.max": "100000 100000\n"}, None),
     "nothing there": ("0::/gone\n", {}, None),
 }
@@ -50,7 +43,7 @@ def test_where_there_are_no_control_groups_there_is_no_quota(tmp_path: Path) -> 
     assert quota.processors(tmp_path, tmp_path / "cgroup") is None
 
 
-@pytest.mark.parametrize(("share", "set_to"), [(None, []), (0.3, [1]), (1.5, [2]), (7.0, [7]), (8.0, []), (64.0, [])])
+@pytest.mark.parametrize(("share", "set_to"), [(None, []), (0.3, [1]), (1.5, [1]), (7.5, [7]), (8.0, []), (64.0, [])])
 def test_the_command_uses_no_more_threads_than_the_quota_has_processors(
     monkeypatch: pytest.MonkeyPatch, song: Path, model: Path, share: float | None, set_to: list[int]
 ) -> None:
