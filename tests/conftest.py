@@ -1,6 +1,7 @@
 """A small model with random weights, and sounds to separate."""
 
 import hashlib
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from separate.models.mmdensenet import MMDenseNet, TimeDistributed
 from separate.pretrained import Card
 
 RATE = 44100
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    torch.set_num_threads(1)  # two processes test side by side
 
 
 def tiny_config(stems: int = 1, output: str = "mask") -> MMDenseNetConfig:
