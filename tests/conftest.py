@@ -21,6 +21,7 @@ RATE = 44100
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)  # two processes test side by side
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # for those that they start
 
 
 def tiny_config(stems: int = 1, output: str = "mask") -> MMDenseNetConfig:
