@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from separate.errors import AudioError
 from separate.integrity import truncation
 from separate.joined import joined
-from separate.mpeg import LengthTag, first_frame, length_tag
+from separate.mpeg import LengthTag, first_frame, frame_length, length_tag
 
 Block = NDArray[np.float32]
 BLOCK = 1 << 16  # samples read at a time
@@ -178,7 +178,7 @@ class AudioReader:
             with self._container() as container:
                 stream = self._audio(container)
                 resampler = av.AudioResampler(format="fltp")
-                for frame in container.decode(stream):
+                for frame in _frames(container, stream):
                     if frame.sample_rate != self.rate or frame.layout.nb_channels != self.channels:
                         raise AudioError(f"{self.path}: changes its rate or channels at {decoded / self.rate:.1f} s")
                     for part in resampler.resample(frame):
@@ -190,7 +190,8 @@ class AudioReader:
                         decoded += len(block)
                         yield np.ascontiguousarray(block, dtype=np.float32)
         except av.error.FFmpegError as error:
-            raise AudioError(f"{self.path}: is damaged at {decoded / self.rate:.1f} s") from error
+            if not self._length or decoded < self._length:  # else all is there, and what cannot be read comes after it
+                raise AudioError(f"{self.path}: is damaged at {decoded / self.rate:.1f} s") from error
         if self._seconds and decoded < (self._seconds - 0.25) * self.rate:
             raise AudioError(f"{self.path}: is truncated, it ends at {decoded / self.rate:.1f} of {self._seconds:.1f} s")
 
@@ -212,6 +213,24 @@ def _state(path: Path) -> tuple[int, ...]:
 def _length_tag(path: Path) -> LengthTag | None:
     with path.open("rb") as file:
         return length_tag(first_frame(file)[1])
+
+
+def _frames(container: Any, stream: Any) -> Iterator[Any]:
+    """What a stream decodes to. What follows the last frame of an mp3 and is none, zeros or a tag that FFmpeg does not know, is left out."""
+    import av
+
+    trouble: Exception | None = None
+    for packet in container.demux(stream):
+        try:
+            frames = packet.decode()
+        except av.error.InvalidDataError as error:
+            if container.format.name != "mp3" or frame_length(bytes(packet)):
+                raise
+            trouble = trouble or error
+            continue
+        if trouble and frames:
+            raise trouble
+        yield from frames
 
 
 def _seconds(container: Any, stream: Any) -> float | None:

@@ -274,6 +274,21 @@ def test_what_is_appended_to_a_whole_m4a_is_no_loss(tmp_path: Path, junk: bytes)
     np.testing.assert_array_equal(read(path), whole)
 
 
+@pytest.mark.parametrize("junk", [bytes(3000), b"LYRICSBEGIN[00:01]words\r\n000000024LYRICSEND", bytes(range(200, 232))])
+@pytest.mark.parametrize("name, codec, options", [("a.mp3", "libmp3lame", {"write_xing": "0"}), ("a.wv", "wavpack", {})])
+def test_what_follows_the_last_frame_is_no_loss_but_between_frames_it_is(
+    tmp_path: Path, name: str, codec: str, options: dict[str, str], junk: bytes
+) -> None:
+    path = av_write(tmp_path / name, sound(1), codec, **options)
+    whole, data = read(path), path.read_bytes()
+    path.write_bytes(data + junk)
+    np.testing.assert_array_equal(read(path), whole)
+    middle = len(data) // 2
+    path.write_bytes(data[:middle] + junk + data[middle:])
+    with pytest.raises(AudioError, match="damaged"):
+        read(path)
+
+
 def test_what_is_no_audio_is_an_error(tmp_path: Path) -> None:
     cases = {
         "missing.wav": None,
