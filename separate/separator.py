@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from separate.streaming import StreamingNetwork
 
 CHUNK_FRAMES = 192  # computed at a time: longer chunks cost memory for a little more speed, see benchmarks/README.md
 CUDA_CHUNK_FRAMES = 512  # on a CUDA device, where both shorter and longer ones were slower
+PASSES = 2  # over a song, see benchmarks/README.md for what one or four would give
 Hook = Callable[[int, int | None], None]
 Stems = dict[str, Tensor]
 
@@ -32,29 +34,34 @@ class Separator:
     rate and back. Every stem has the mixture's length, rate and channels. `offers` names what can be asked for: the model's stems, and
     "accompaniment", the mixture minus the vocals. `dtype`, torch.float32 or torch.bfloat16, is what the network's layers compute in, and
     `chunk_frames` how many frames at a time, 192 or on a CUDA device 512, for which a stream waits: neither time nor place of the result
-    depends on it, nor its value but for rounding.
+    depends on it, nor its value but for rounding. `passes`: how often the network sees the song, at frames that lie between each other's.
     """
 
-    def __init__(self, network: MMDenseNet, card: Card, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> None:
-        self.card = card
+    def __init__(
+        self, network: MMDenseNet, card: Card, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32, passes: int = PASSES
+    ) -> None:
+        hop = card.front_end.hop_length
+        if passes < 1 or hop % passes:
+            raise ModelError(f"{passes} passes need a hop that they divide; that of {card.name} is {hop} samples: try it fast, in one")
+        self.card, self.passes = card, passes
         self.device, self.dtype = torch.device(device), dtype
         self.chunk_frames = CUDA_CHUNK_FRAMES if self.device.type == "cuda" else CHUNK_FRAMES
         self.network = network.folded(dtype).to(self.device)
-        self.front_end = FrontEnd(card.front_end).to(self.device)
+        self.front_end = FrontEnd(replace(card.front_end, hop_length=hop // passes)).to(self.device)
 
     @classmethod
-    def load(cls, model: str | Path = pretrained.DEFAULT, device: str = "auto", precision: str = "auto") -> Separator:
+    def load(cls, model: str | Path = pretrained.DEFAULT, device: str = "auto", precision: str = "auto", fast: bool = False) -> Separator:
         """A model that came with the package, by name, or any model's folder, by path.
 
         device: "auto", "cpu", "cuda", "cuda:1" and so on, or "mps". precision of the network's layers: "float32", "bfloat16", or "auto":
-        bfloat16 on processors that compute in it, where it takes four tenths less time. Raises ModelError if there is no such model, device
-        or precision, or the model is damaged.
+        bfloat16 on processors that compute in it, where it takes four tenths less time. fast: one pass over the song instead of two, in
+        half the time and a little worse. Raises ModelError if there is no such model, device or precision, or the model is damaged.
         """
         where = _device(device)
         dtype = _dtype(precision, where)
         folder = pretrained.find(model)
         card = pretrained.read_card(folder)
-        return cls(pretrained.load(folder, card), card, where, dtype)
+        return cls(pretrained.load(folder, card), card, where, dtype, 1 if fast else PASSES)
 
     @property
     def offers(self) -> tuple[str, ...]:
@@ -140,7 +147,7 @@ class _Pipe:
         self.names = card.stems if self.consistent else tuple(stem for stem in card.stems if stem in needed)
         self.inner = card.network.channels
         numbers = [card.stems.index(name) for name in self.names]
-        self.network = StreamingNetwork(separator.network, separator.front_end, separator.chunk_frames, numbers, wiener)
+        self.network = StreamingNetwork(separator.network, separator.front_end, separator.chunk_frames, numbers, separator.passes, wiener)
         self.down = Resampler(rate, card.rate, self.inner)
         self.up = Resampler(card.rate, rate, self.inner * len(self.names))
         self.mixture = torch.zeros(channels, 0, dtype=torch.float32, device="cpu")

@@ -3,6 +3,9 @@
 The network is convolutional, so frames far enough away cannot matter: every stretch of frames is computed with `context` real frames on
 either side, aligned to the network's total stride, and the context's output is thrown away. No cross-fades, and nothing kept but one
 stretch of samples.
+
+The network may see the signal several times, in passes whose frames lie between each other's: the front-end's frames are then as many times
+denser than those that the network was trained on, and every pass gets each of them that is its turn.
 """
 
 from __future__ import annotations
@@ -23,17 +26,22 @@ WIENER_REACH = 64  # frames on either side: what a covariance is taken over, 3 s
 class StreamingNetwork:
     """Waveform pieces [channels, n] in, estimates [stems, channels, m] out, with n and m summing to the same at the end.
 
-    chunk_frames: frames computed at a time; rounded up to a multiple of the network's stride. stems: numbers of those to compute. filtered:
-    through the multichannel Wiener filter, for which all stems are computed.
+    chunk_frames: frames of a pass computed at a time; rounded up to a multiple of the network's stride. stems: numbers of those to compute.
+    passes: how often the network sees the signal; the front-end's hop is that of a pass divided by as much. filtered: through the
+    multichannel Wiener filter, for which all stems are computed.
     """
 
-    def __init__(self, network: MMDenseNet, front_end: FrontEnd, chunk_frames: int, stems: Sequence[int], filtered: bool = False) -> None:
+    def __init__(
+        self, network: MMDenseNet, front_end: FrontEnd, chunk_frames: int, stems: Sequence[int], passes: int = 1, filtered: bool = False
+    ) -> None:
         config = network.config
-        self.network, self.front_end, self.stems, self.filtered = network, front_end, tuple(stems), filtered
-        self.reach = WIENER_REACH if filtered else 0
+        self.network, self.front_end, self.stems, self.passes, self.filtered = network, front_end, tuple(stems), passes, filtered
         self.hop, self.lead = front_end.config.hop_length, front_end.config.lead
-        self.context = _round_up(config.context + self.reach, config.stride)
-        self.chunk = _round_up(chunk_frames, config.stride)
+        # All counted in the front-end's frames, of which `passes` are one frame of a pass.
+        self.reach = WIENER_REACH * passes if filtered else 0
+        self.context = _round_up(config.context * passes + self.reach, config.stride * passes)
+        self.chunk = _round_up(chunk_frames, config.stride) * passes
+        self.tail = max(TAIL, config.stride) * passes
         # The signal as frames see it: frame m starts at sample m * hop, after `lead` samples of silence.
         self.signal = front_end.window.new_zeros(config.channels, self.lead)
         self.origin = 0  # frame that `signal` starts with
@@ -54,7 +62,7 @@ class StreamingNetwork:
 
     def finish(self) -> Tensor:
         """The rest, after the last `push`."""
-        frames = _round_up(self.front_end.config.frames(self.received), max(TAIL, self.network.config.stride))
+        frames = _round_up(self.front_end.config.frames(self.received), self.tail)
         missing = frames * self.hop + self.lead - self._end()
         self.signal = torch.nn.functional.pad(self.signal, (0, missing))
         out = []
@@ -89,10 +97,13 @@ class StreamingNetwork:
         """
         near = slice(max(0, first - self.reach), last + self.reach)
         mixture = spectrum[..., near]
-        magnitudes = self.network(spectrum.abs()[None], None if self.filtered else self.stems, near)[0]
+        wanted, turn = None if self.filtered else self.stems, slice(near.start // self.passes, near.stop // self.passes)
+        magnitude = spectrum.abs()[None]
+        seen = [self.network(magnitude[..., number :: self.passes], wanted, turn)[0] for number in range(self.passes)]
+        magnitudes = (torch.stack(parts, dim=-1).flatten(-2) for parts in zip(*seen, strict=True))
         if self.filtered:
             inner = slice(first - near.start, last - near.start)
-            yield from wiener(magnitudes, mixture, self.reach)[self.stems, ..., inner]
+            yield from wiener(torch.stack([*magnitudes]), mixture, self.reach)[self.stems, ..., inner]
         else:
             phase = unit_phase(mixture)
             yield from (with_phase(magnitude, phase) for magnitude in magnitudes)
