@@ -11,6 +11,7 @@ from typing import Any
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from separate.data.module import StemsData
+from separate.quota import heed
 from separate.tasks.separation import SeparationTask
 
 
@@ -30,6 +31,7 @@ class RecipeCLI(LightningCLI):
 
 def main(arguments: list[str] | None = None) -> None:
     """Run LightningCLI on the given arguments, or the command line's."""
+    heed()
     RecipeCLI(SeparationTask, StemsData, subclass_mode_data=True, seed_everything_default=0, args=arguments)
 
 

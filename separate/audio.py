@@ -216,7 +216,7 @@ def _length_tag(path: Path) -> LengthTag | None:
 
 
 def _frames(container: Any, stream: Any) -> Iterator[Any]:
-    """What a stream decodes to. What follows the last frame of an mp3 and is none, zeros or a tag that FFmpeg does not know, is left out."""
+    """What a stream decodes to. What follows the last frame of an mp3, zeros or a tag that FFmpeg does not know, is left out."""
     import av
 
     trouble: Exception | None = None

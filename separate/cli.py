@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import signal
 import sys
 import time
@@ -44,13 +45,18 @@ class Subtype(str, Enum):
     float = "float"
 
 
-class Device(str, Enum):
-    """Where the network runs."""
+def input_path(text: str) -> Path:
+    """A song or folder; an empty name, as of a script's variable that nobody has set, would mean the folder one is in."""
+    if not text:
+        raise typer.BadParameter("the name of a song is empty")
+    return Path(text)
 
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
-    mps = "mps"
+
+def device_name(text: str) -> str:
+    """Of the form that Separator.load knows."""
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", text):
+        raise typer.BadParameter(f"no device {text!r}; choose auto, cpu, cuda (or cuda:1, ...) or mps")
+    return text
 
 
 def printable(text: object) -> str:
@@ -75,14 +81,16 @@ def complain(text: object) -> None:
 
 @app.command()
 def separate(
-    inputs: Annotated[list[Path] | None, typer.Argument(help="Songs, or folders of songs.", show_default=False)] = None,
+    inputs: Annotated[
+        list[Path] | None, typer.Argument(parser=input_path, metavar="SONG", help="Songs, or folders of songs.", show_default=False)
+    ] = None,
     stem: Annotated[list[str] | None, typer.Option("--stem", help="A stem to write, as vocals; may be repeated. [default: all]")] = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")] = Path("separated"),
     form: Annotated[Format, typer.Option("--format", help="File format of the stems.")] = Format.wav,
     subtype: Annotated[Subtype | None, typer.Option(help="Bits a sample: 16, 24 (wav, flac) or float (wav). [default: 16]")] = None,
     name: Annotated[str, typer.Option(help="Path of each result inside the folder.")] = "{model}/{track}/{stem}.{ext}",
     model: Annotated[str | None, typer.Option(help="A model's name, or the path of its folder.", show_default="the one shipped")] = None,
-    device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.auto,
+    device: Annotated[str, typer.Option(parser=device_name, help="Where to compute: auto, cpu, cuda, cuda:1, ... or mps.")] = "auto",
     fast: Annotated[bool, typer.Option("--fast", help="One pass instead of two: half the time, a little worse.")] = False,
     start: Annotated[float, typer.Option(min=0, help="Leave out so many seconds at the start of each song.")] = 0.0,
     duration: Annotated[float | None, typer.Option(min=0.001, help="Separate only so many seconds.")] = None,
@@ -126,7 +134,7 @@ def separate(
             wiener=wiener,
         )
         with warnings.catch_warnings(record=True) as troubles:
-            separator = Separator.load(model or DEFAULT, device.value, fast=fast)
+            separator = Separator.load(model or DEFAULT, device, fast=fast)
         for trouble in troubles:
             complain(trouble.message)
         separator.check_stems(job.stems)

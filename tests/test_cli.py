@@ -118,6 +118,27 @@ def test_filtered_stems_sum_to_the_song(song: Path, two_stem_model: Path) -> Non
     assert np.abs(stems["masked"]["vocals"] + stems["masked"]["drums"] - mixture).max() > 0.01
 
 
+def test_fast_makes_one_pass(song: Path, model: Path) -> None:
+    for folder, options in (("two", []), ("one", ["--fast"])):
+        assert (
+            run(song, "--model", model, "--stem", "vocals", "--subtype", "float", "-q", "-o", folder, "--name", "{stem}.wav", *options)[0]
+            == 0
+        )
+    one, two = (soundfile.read(f"{folder}/vocals.wav", dtype="float32")[0] for folder in ("one", "two"))
+    mixture = torch.from_numpy(soundfile.read(song, dtype="float32")[0].T)
+    np.testing.assert_allclose(one, Separator.load(model, "cpu", fast=True)(mixture, RATE)["vocals"].T, atol=1e-6)
+    assert np.abs(one - two).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    "arguments, message", [([""], "the name of a song is empty"), (["a.wav", "--device", "cuda:x"], "no device 'cuda:x'")]
+)
+def test_what_cannot_be_read_is_said_and_nothing_is_done(song: Path, arguments: list[str], message: str) -> None:
+    status, out, err = run(*arguments)
+    assert status == 2 and not out and message in " ".join(err.replace("│", " ").split())
+    assert not Path("separated").exists()
+
+
 def test_the_filter_needs_all_stems(song: Path, model: Path) -> None:
     status, _, err = run(song, "--model", model, "--wiener")
     assert status == 1

@@ -9,11 +9,13 @@ from __future__ import annotations
 from lightning.pytorch.cli import LightningCLI
 
 from separate.data.module import StemsData
+from separate.quota import heed
 from separate.tasks.relic import RelicTask
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run LightningCLI on the given arguments, or the command line's."""
+    heed()
     LightningCLI(RelicTask, StemsData, subclass_mode_data=True, seed_everything_default=0, args=arguments)
 
 
