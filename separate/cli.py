@@ -134,7 +134,7 @@ def separate(
             wiener=wiener,
         )
         with warnings.catch_warnings(record=True) as troubles:
-            separator = Separator.load(model or DEFAULT, device, fast=fast)
+            separator = Separator.load(DEFAULT if model is None else model, device, fast=fast)
         for trouble in troubles:
             complain(trouble.message)
         separator.check_stems(job.stems)

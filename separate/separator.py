@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ from separate.files import Job, Result, separate_file
 from separate.frontend import FrontEnd
 from separate.models.mmdensenet import MMDenseNet
 from separate.pretrained import Card
-from separate.streaming import StreamingNetwork
+from separate.streaming import Passes, StreamingNetwork
 
 CHUNK_FRAMES = 192  # computed at a time: longer chunks cost memory for a little more speed, see benchmarks/README.md
 CUDA_CHUNK_FRAMES = 512  # on a CUDA device, where both shorter and longer ones were slower
@@ -34,20 +33,20 @@ class Separator:
     rate and back. Every stem has the mixture's length, rate and channels. `offers` names what can be asked for: the model's stems, and
     "accompaniment", the mixture minus the vocals. `dtype`, torch.float32 or torch.bfloat16, is what the network's layers compute in, and
     `chunk_frames` how many frames at a time, 192 or on a CUDA device 512, for which a stream waits: neither time nor place of the result
-    depends on it, nor its value but for rounding. `passes`: how often the network sees the song, at frames that lie between each other's.
+    depends on it, nor its value but for rounding. `passes`: how often
+    the network sees the song, each time at frames that lie elsewhere; the mean is taken.
     """
 
     def __init__(
         self, network: MMDenseNet, card: Card, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32, passes: int = PASSES
     ) -> None:
-        hop = card.front_end.hop_length
-        if passes < 1 or hop % passes:
-            raise ModelError(f"{passes} passes need a hop that they divide; that of {card.name} is {hop} samples: try it fast, in one")
+        if not 1 <= passes <= card.front_end.hop_length:
+            raise ModelError(f"{passes} passes cannot be made; one or more can, each at frames of its own")
         self.card, self.passes = card, passes
         self.device, self.dtype = torch.device(device), dtype
         self.chunk_frames = CUDA_CHUNK_FRAMES if self.device.type == "cuda" else CHUNK_FRAMES
         self.network = network.folded(dtype).to(self.device)
-        self.front_end = FrontEnd(replace(card.front_end, hop_length=hop // passes)).to(self.device)
+        self.front_end = FrontEnd(card.front_end).to(self.device)
 
     @classmethod
     def load(cls, model: str | Path = pretrained.DEFAULT, device: str = "auto", precision: str = "auto", fast: bool = False) -> Separator:
@@ -147,7 +146,9 @@ class _Pipe:
         self.names = card.stems if self.consistent else tuple(stem for stem in card.stems if stem in needed)
         self.inner = card.network.channels
         numbers = [card.stems.index(name) for name in self.names]
-        self.network = StreamingNetwork(separator.network, separator.front_end, separator.chunk_frames, numbers, separator.passes, wiener)
+        network, front_end, frames = separator.network, separator.front_end, separator.chunk_frames
+        delays = [number * card.front_end.hop_length // separator.passes for number in range(separator.passes)]
+        self.network = Passes([StreamingNetwork(network, front_end, frames, numbers, wiener, delay) for delay in delays])
         self.down = Resampler(rate, card.rate, self.inner)
         self.up = Resampler(card.rate, rate, self.inner * len(self.names))
         self.mixture = torch.zeros(channels, 0, dtype=torch.float32, device="cpu")

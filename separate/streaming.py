@@ -4,8 +4,7 @@ The network is convolutional, so frames far enough away cannot matter: every str
 either side, aligned to the network's total stride, and the context's output is thrown away. No cross-fades, and nothing kept but one
 stretch of samples.
 
-The network may see the signal several times, in passes whose frames lie between each other's: the front-end's frames are then as many times
-denser than those that the network was trained on, and every pass gets each of them that is its turn.
+The network may see the signal several times, each time at other frames: the mean of these passes is what comes out.
 """
 
 from __future__ import annotations
@@ -26,24 +25,23 @@ WIENER_REACH = 64  # frames on either side: what a covariance is taken over, 3 s
 class StreamingNetwork:
     """Waveform pieces [channels, n] in, estimates [stems, channels, m] out, with n and m summing to the same at the end.
 
-    chunk_frames: frames of a pass computed at a time; rounded up to a multiple of the network's stride. stems: numbers of those to compute.
-    passes: how often the network sees the signal; the front-end's hop is that of a pass divided by as much. filtered: through the
-    multichannel Wiener filter, for which all stems are computed.
+    chunk_frames: frames computed at a time; rounded up to a multiple of the network's stride. stems: numbers of those to compute. filtered:
+    through the multichannel Wiener filter, for which all stems are computed. delay: samples of silence more before the signal, so that
+    frames lie elsewhere in it; the estimates do not have it.
     """
 
     def __init__(
-        self, network: MMDenseNet, front_end: FrontEnd, chunk_frames: int, stems: Sequence[int], passes: int = 1, filtered: bool = False
+        self, network: MMDenseNet, front_end: FrontEnd, chunk_frames: int, stems: Sequence[int], filtered: bool = False, delay: int = 0
     ) -> None:
         config = network.config
-        self.network, self.front_end, self.stems, self.passes, self.filtered = network, front_end, tuple(stems), passes, filtered
+        self.network, self.front_end, self.stems, self.filtered = network, front_end, tuple(stems), filtered
+        self.reach = WIENER_REACH if filtered else 0
         self.hop, self.lead = front_end.config.hop_length, front_end.config.lead
-        # All counted in the front-end's frames, of which `passes` are one frame of a pass.
-        self.reach = WIENER_REACH * passes if filtered else 0
-        self.context = _round_up(config.context * passes + self.reach, config.stride * passes)
-        self.chunk = _round_up(chunk_frames, config.stride) * passes
-        self.tail = max(TAIL, config.stride) * passes
-        # The signal as frames see it: frame m starts at sample m * hop, after `lead` samples of silence.
-        self.signal = front_end.window.new_zeros(config.channels, self.lead)
+        self.context = _round_up(config.context + self.reach, config.stride)
+        self.chunk = _round_up(chunk_frames, config.stride)
+        self.delay, self.silence = delay, self.lead + delay
+        # The signal as frames see it: frame m starts at sample m * hop, with `silence` samples before the signal.
+        self.signal = front_end.window.new_zeros(config.channels, self.silence)
         self.origin = 0  # frame that `signal` starts with
         self.done = 0  # frames whose output is out
         self.overlap = front_end.window.new_zeros(len(self.stems), config.channels, self.lead)
@@ -62,14 +60,14 @@ class StreamingNetwork:
 
     def finish(self) -> Tensor:
         """The rest, after the last `push`."""
-        frames = _round_up(self.front_end.config.frames(self.received), self.tail)
+        frames = _round_up(self.front_end.config.frames(self.delay + self.received), max(TAIL, self.network.config.stride))
         missing = frames * self.hop + self.lead - self._end()
         self.signal = torch.nn.functional.pad(self.signal, (0, missing))
         out = []
         while self.done < frames:
             stop = min(self.done + self.chunk, frames)
             out.append(self._chunk(stop, min(stop + self.context, frames)))
-        return self._emit([*out, self.overlap], self.lead + self.received - self.emitted)
+        return self._emit([*out, self.overlap], self.silence + self.received - self.emitted)
 
     def _end(self) -> int:
         """Sample, counted from the first frame's start, up to which the signal is there."""
@@ -97,13 +95,10 @@ class StreamingNetwork:
         """
         near = slice(max(0, first - self.reach), last + self.reach)
         mixture = spectrum[..., near]
-        wanted, turn = None if self.filtered else self.stems, slice(near.start // self.passes, near.stop // self.passes)
-        magnitude = spectrum.abs()[None]
-        seen = [self.network(magnitude[..., number :: self.passes], wanted, turn)[0] for number in range(self.passes)]
-        magnitudes = (torch.stack(parts, dim=-1).flatten(-2) for parts in zip(*seen, strict=True))
+        magnitudes = self.network(spectrum.abs()[None], None if self.filtered else self.stems, near)[0]
         if self.filtered:
             inner = slice(first - near.start, last - near.start)
-            yield from wiener(torch.stack([*magnitudes]), mixture, self.reach)[self.stems, ..., inner]
+            yield from wiener(magnitudes, mixture, self.reach)[self.stems, ..., inner]
         else:
             phase = unit_phase(mixture)
             yield from (with_phase(magnitude, phase) for magnitude in magnitudes)
@@ -111,9 +106,34 @@ class StreamingNetwork:
     def _emit(self, pieces: list[Tensor], limit: int | None = None) -> Tensor:
         """Pieces joined, without the silence before the signal and, at the end, after it."""
         joined = torch.cat([self.overlap[..., :0], *pieces], dim=-1)
-        silence = max(0, self.lead - self.emitted)
+        silence = max(0, self.silence - self.emitted)
         self.emitted += joined.shape[-1]
         return joined[..., silence:limit]
+
+
+class Passes:
+    """The mean of several passes over a waveform, which differ in their delays; pieces in and estimates out as of each of them."""
+
+    def __init__(self, networks: Sequence[StreamingNetwork]) -> None:
+        self.networks = tuple(networks)
+        self.ready = [network.overlap[..., :0] for network in networks]  # what one has and another has not yet
+
+    def push(self, wave: Tensor) -> Tensor:
+        """Take [channels, n]; return what is final, [stems, channels, m] with m from 0 on."""
+        return self._mean([network.push(wave) for network in self.networks])
+
+    def finish(self) -> Tensor:
+        """The rest, after the last `push`."""
+        return self._mean([network.finish() for network in self.networks])
+
+    def _mean(self, new: list[Tensor]) -> Tensor:
+        ready = [torch.cat(parts, dim=-1) for parts in zip(self.ready, new, strict=True)]
+        count = min(part.shape[-1] for part in ready)
+        self.ready = [part[..., count:].clone() for part in ready]
+        first, *others = (part[..., :count] for part in ready)
+        for other in others:
+            first += other
+        return first / len(ready)
 
 
 def _round_up(number: int, multiple: int) -> int:

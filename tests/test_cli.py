@@ -131,7 +131,7 @@ def test_fast_makes_one_pass(song: Path, model: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments, message", [([""], "the name of a song is empty"), (["a.wav", "--device", "cuda:x"], "no device 'cuda:x'")]
+    "arguments, message", [(["a.wav", ""], "the name of a song is empty"), (["a.wav", "--device", "cuda:x"], "no device 'cuda:x'")]
 )
 def test_what_cannot_be_read_is_said_and_nothing_is_done(song: Path, arguments: list[str], message: str) -> None:
     status, out, err = run(*arguments)
@@ -211,7 +211,7 @@ def test_odd_names_are_separated_and_printed_in_one_line(model: Path, name: str)
 
 
 @pytest.mark.parametrize(
-    "name", ["a" * 300, "x/" * 3000, "", "/dev/zero", "/dev/null", "/proc/self/mem", "...wav", "concat:a|b", "http://127.0.0.1/a.mp3"]
+    "name", ["a" * 300, "x/" * 3000, "/dev/zero", "/dev/null", "/proc/self/mem", "...wav", "concat:a|b", "http://127.0.0.1/a.mp3"]
 )
 def test_what_can_be_no_song_is_one_line_and_the_next_is_done(song: Path, model: Path, name: str) -> None:
     status, _, err = run("--model", model, "--stem", "vocals", "-q", name, song)

@@ -114,6 +114,7 @@ def test_what_is_scored_is_not_scored_again_until_it_is_something_else(here: Non
     assert not fresh("--precision", "float32")
     assert fresh("--precision", "bfloat16")
     assert not fresh("--precision", "bfloat16")
+    assert fresh("--precision", "bfloat16", "--fast")
     shutil.rmtree(copy)
     store_model(copy, ("vocals", "drums"))
     assert fresh("--precision", "bfloat16")
@@ -296,7 +297,7 @@ def test_estimates_are_scored_without_torch_or_museval(tmp_path: Path) -> None:
     write_estimates(song, tmp_path / "estimates" / "one")
     code = (
         "import sys; import recipes.score as score; from pathlib import Path\n"
-        f"score.score_song(Path({str(song)!r}), Path({str(tmp_path)!r}), Path({str(tmp_path / 'estimates')!r}), None, 'auto')\n"
+        f"score.score_song(Path({str(song)!r}), Path({str(tmp_path)!r}), Path({str(tmp_path / 'estimates')!r}), None, 'auto', False)\n"
         "assert not {'torch', 'museval', 'pandas', 'matplotlib'} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -318,7 +319,7 @@ def test_memory_does_not_grow_with_the_song(tmp_path: Path, model: Path) -> None
         for number, stem in enumerate(STEMS):
             noise = np.random.default_rng(number).normal(0, 0.1, (8000, 2)).astype(np.float32)
             soundfile.write(folder / f"{stem}.wav", np.tile(noise, (seconds, 1)), 8000)
-        return alone(score.score_song, folder, tmp_path / "out", None, str(model), "float32")[1]
+        return alone(score.score_song, folder, tmp_path / "out", None, str(model), "float32", False)[1]
 
     (tmp_path / "out").mkdir()
     assert peak(300) < peak(40) + 40  # MB; a single stereo wave of it is 19 MB in float32, and there are six
