@@ -139,6 +139,11 @@ def test_what_cannot_be_read_is_said_and_nothing_is_done(song: Path, arguments: 
     assert not Path("separated").exists()
 
 
+def test_a_card_that_is_not_there_is_an_error(song: Path, model: Path) -> None:
+    status, _, err = run(song, "--model", model, "--device", "cuda:99")
+    assert status == 1 and err == "separate: the device cuda:99 is not available here; try cpu\n"
+
+
 def test_the_filter_needs_all_stems(song: Path, model: Path) -> None:
     status, _, err = run(song, "--model", model, "--wiener")
     assert status == 1
