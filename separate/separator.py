@@ -22,6 +22,7 @@ from separate.streaming import Passes, StreamingNetwork
 CHUNK_FRAMES = 192  # computed at a time: longer chunks cost memory for a little more speed, see benchmarks/README.md
 CUDA_CHUNK_FRAMES = 512  # on a CUDA device, where both shorter and longer ones were slower
 PASSES = 2  # over a song, see benchmarks/README.md for what one or four would give
+PIECE = 10  # seconds of a block at a time: a hook hears of it in between, and memory for longer results would be taken anew each time
 Hook = Callable[[int, int | None], None]
 Stems = dict[str, Tensor]
 
@@ -103,8 +104,8 @@ class Separator:
             _check_sound(block)
             if pipe is None:
                 pipe = _Pipe(self, block.shape[0], rate, wanted, consistent, wiener)
-            for start in range(0, block.shape[-1], rate * 30):  # so that the hook is called within a long block too
-                out = pipe.push(block[:, start : start + rate * 30])
+            for start in range(0, block.shape[-1], rate * PIECE):
+                out = pipe.push(block[:, start : start + rate * PIECE])
                 done += next(iter(out.values())).shape[-1]
                 if hook:
                     hook(done, None)
