@@ -45,10 +45,10 @@ class Subtype(str, Enum):
     float = "float"
 
 
-def input_path(text: str) -> Path:
+def given_path(text: str) -> Path:
     """A song or folder; an empty name, as of a script's variable that nobody has set, would mean the folder one is in."""
     if not text:
-        raise typer.BadParameter("the name of a song is empty")
+        raise typer.BadParameter("the name is empty")
     return Path(text)
 
 
@@ -82,15 +82,21 @@ def complain(text: object) -> None:
 @app.command()
 def separate(
     inputs: Annotated[
-        list[Path] | None, typer.Argument(parser=input_path, metavar="SONG", help="Songs, or folders of songs.", show_default=False)
+        list[Path] | None, typer.Argument(parser=given_path, metavar="SONG", help="Songs, or folders of songs.", show_default=False)
     ] = None,
-    stem: Annotated[list[str] | None, typer.Option("--stem", help="A stem to write, as vocals; may be repeated. [default: all]")] = None,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")] = Path("separated"),
+    stem: Annotated[
+        list[str] | None, typer.Option("--stem", metavar="STEM", help="A stem to write, as vocals; may be repeated. [default: all]")
+    ] = None,
+    output: Annotated[Path, typer.Option("-o", "--output", parser=given_path, metavar="DIR", help="For the results.")] = Path("separated"),
     form: Annotated[Format, typer.Option("--format", help="File format of the stems.")] = Format.wav,
     subtype: Annotated[Subtype | None, typer.Option(help="Bits a sample: 16, 24 (wav, flac) or float (wav). [default: 16]")] = None,
-    name: Annotated[str, typer.Option(help="Path of each result inside the folder.")] = "{model}/{track}/{stem}.{ext}",
-    model: Annotated[str | None, typer.Option(help="A model's name, or the path of its folder.", show_default="the one shipped")] = None,
-    device: Annotated[str, typer.Option(parser=device_name, help="Where to compute: auto, cpu, cuda, cuda:1, ... or mps.")] = "auto",
+    name: Annotated[str, typer.Option(metavar="TEMPLATE", help="Path of each result inside the folder.")] = "{model}/{track}/{stem}.{ext}",
+    model: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="A model's name, or the path of its folder.", show_default="the one shipped")
+    ] = None,
+    device: Annotated[
+        str, typer.Option(parser=device_name, metavar="DEVICE", help="Where to compute: auto, cpu, cuda, cuda:1, ... or mps.")
+    ] = "auto",
     fast: Annotated[bool, typer.Option("--fast", help="One pass instead of two: half the time, a little worse.")] = False,
     start: Annotated[float, typer.Option(min=0, help="Leave out so many seconds at the start of each song.")] = 0.0,
     duration: Annotated[float | None, typer.Option(min=0.001, help="Separate only so many seconds.")] = None,

@@ -131,7 +131,12 @@ def test_fast_makes_one_pass(song: Path, model: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments, message", [(["a.wav", ""], "the name of a song is empty"), (["a.wav", "--device", "cuda:x"], "no device 'cuda:x'")]
+    "arguments, message",
+    [
+        (["a.wav", ""], "the name is empty"),
+        (["a.wav", "-o", ""], "the name is empty"),
+        (["a.wav", "--device", "cuda:x"], "no device 'cuda:x'"),
+    ],
 )
 def test_what_cannot_be_read_is_said_and_nothing_is_done(song: Path, arguments: list[str], message: str) -> None:
     status, out, err = run(*arguments)
