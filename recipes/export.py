@@ -82,14 +82,18 @@ def notes_of(card: Card) -> dict[str, object]:
     return {**{name: getattr(card, name) for name in NOTES}, "scores": []}
 
 
-def export_run(checkpoint: Path, config: Path, notes: dict[str, object], out: Path) -> Card:
-    """As `export`, with network, front-end, targets and rate from the recipe that the checkpoint was trained with."""
+def read_recipe(config: Path, **data: object) -> RecipeCLI:
+    """The task, untrained, and the data of a run's config.yaml; data: settings of StemsData that replace its."""
     recipe = yaml.safe_load(config.read_text())
     model = {key: value for key, value in recipe["model"].items() if key not in ("loss", "initial_model", "initial_encoder", "regulariser")}
-    data = {**recipe["data"], "init_args": {**recipe["data"]["init_args"], "root": "unused"}}
-    settings = {"model": model, "data": data}
-    cli = RecipeCLI(SeparationTask, StemsData, subclass_mode_data=True, args=settings, run=False, save_config_callback=None)
-    return export(checkpoint, cli.model, cli.datamodule.rate, notes, out)
+    settings = {"model": model, "data": {**recipe["data"], "init_args": {**recipe["data"]["init_args"], **data}}}
+    return RecipeCLI(SeparationTask, StemsData, subclass_mode_data=True, args=settings, run=False, save_config_callback=None)
+
+
+def export_run(checkpoint: Path, config: Path, notes: dict[str, object], out: Path) -> Card:
+    """As `export`, with network, front-end, targets and rate from the recipe that the checkpoint was trained with."""
+    recipe = read_recipe(config, root="unused")
+    return export(checkpoint, recipe.model, recipe.datamodule.rate, notes, out)
 
 
 def main(arguments: list[str] | None = None) -> None:
