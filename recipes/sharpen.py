@@ -1,14 +1,14 @@
-"""Sharper masks, at no cost: `python -m recipes.sharpen MODEL CONFIG OUT [--mixes 400]`.
+"""Sharper masks, at no cost: `python -m recipes.sharpen MODEL CONFIG OUT [--mixes 160]`.
 
 A loss on energies is governed by the mixes that are hard, where soft masks are best, and the mean of two passes is softer than either; a
-mean of SDRs in dB counts all mixes alike. On mixes of the recipe CONFIG (a run's config.yaml), which no run trains on, this fits a factor
-and a bias on every stem's logits to the mean SDR of two passes, and writes them into the weights of the last layers.
+mean of SDRs in dB counts all mixes alike. On mixes of the recipe CONFIG (a run's config.yaml), which no run trains on, this looks for the
+factor and the bias on every stem's logits that have the highest mean SDR in two passes, and puts them into the weights of the last layers.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -21,87 +21,69 @@ from separate.frontend import FrontEnd, unit_phase, with_phase
 from separate.models.mmdensenet import MMDenseNet
 from separate.pretrained import load, read_card
 from separate.separator import PASSES
-from separate.tasks.separation import as_known
 
+GRID = [(factor / 10, bias / 10) for factor in range(10, 16) for bias in range(-1, 4)]
+AS_IT_IS = GRID.index((1.0, 0.0))
 UNSEEN = 100_002  # an epoch that no run comes to
 QUIET = 1e-3  # of a mixture's energy: stems below it are not counted
-RATE = 0.03  # Adam's
 EPSILON = 1e-6
 
 
-class Sharpening(nn.Module):
-    """A factor on every stem's logits, one over its temperature, whose logarithm is `sharpness`, and a bias: at first 1 and 0."""
-
-    def __init__(self, stems: int) -> None:
-        super().__init__()
-        self.sharpness, self.bias = nn.Parameter(torch.zeros(stems)), nn.Parameter(torch.zeros(stems))
-
-    def forward(self, masks: Tensor) -> Tensor:
-        """Masks [stems, ...] -> the same, sharper."""
-        factor, bias = (values.view(-1, *[1] * (masks.dim() - 1)) for values in (self.sharpness.exp(), self.bias))
-        return torch.sigmoid(torch.logit(masks, EPSILON) * factor + bias)
-
-    def write(self, network: MMDenseNet) -> None:
-        """Into the weights and biases of the network's last layers."""
-        factor, bias = (values.detach().repeat_interleave(network.config.channels) for values in (self.sharpness.exp(), self.bias))
-        for name, values in network.named_parameters():
-            *_, layer, kind = name.split(".")
-            if layer == "head" and kind == "weight":
-                values.data *= factor[:, None, None]
-            elif layer == "head":
-                values.data.mul_(factor).add_(bias)
-
-
-def decibels(network: MMDenseNet, front_end: FrontEnd, sharpening: Sharpening, targets: tuple[str, ...], mix: Tensor) -> Tensor:
-    """SDR of every stem of a mix [stems + 1, channels, samples] that is known and sounds."""
+@torch.no_grad()
+def decibels(network: MMDenseNet, front_end: FrontEnd, targets: Sequence[str], mix: Tensor) -> Tensor:
+    """[grid, stems]: SDR of the stems of a mix [stems + 1, channels, samples]; NaN where one is not known by itself or hardly sounds."""
     stems, there = known(mix)
     mixture, truth = stems.sum(0), stems[:-1]
-    samples, estimate = mixture.shape[-1], torch.zeros_like(truth)
+    samples, waves = mixture.shape[-1], torch.zeros(len(GRID), *truth.shape)
     for number in range(PASSES):
         delay = number * front_end.config.hop_length // PASSES
         spectrum = front_end.stft(nn.functional.pad(mixture, (delay, 0)))
-        with torch.no_grad():
-            masks = network(spectrum.abs()[None])[0] / spectrum.abs().clamp(min=EPSILON)
-        magnitudes = as_known((sharpening(masks) * spectrum.abs())[None], there[None, :-1], targets)[0]
-        estimate = estimate + front_end.istft(with_phase(magnitudes, unit_phase(spectrum)), samples + delay)[..., delay:] / PASSES
-    energy, error = (wave.square().sum((1, 2)) for wave in (truth, truth - estimate))
-    sounds = energy > QUIET * mixture.square().sum()
-    return 10 * torch.log10(energy[sounds] / error[sounds].clamp(min=EPSILON))
+        level, phase = spectrum.abs(), unit_phase(spectrum)
+        logits = torch.logit(network(level[None])[0] / level.clamp(min=EPSILON), EPSILON)
+        for wave, (factor, bias) in zip(waves, GRID, strict=True):
+            magnitudes = torch.sigmoid(logits * factor + bias) * level
+            wave += front_end.istft(with_phase(magnitudes, phase), samples + delay)[..., delay:] / PASSES
+    energy, error = truth.square().sum((1, 2)), (truth - waves).square().sum((2, 3))
+    counted = there[:-1].flatten().bool() & (energy > QUIET * mixture.square().sum())
+    if "other" in targets and not there.all():  # where it stands for several
+        counted[targets.index("other")] = False
+    return (10 * torch.log10(energy / error.clamp(min=EPSILON))).where(counted, torch.nan)
 
 
-def fit(network: MMDenseNet, front_end: FrontEnd, targets: tuple[str, ...], mixes: Iterable[Tensor]) -> Sharpening:
-    """Adam, a mix a step; the mean of what the second half of the steps came to."""
-    sharpening = Sharpening(len(targets))
-    optimizer = torch.optim.Adam(sharpening.parameters(), lr=RATE)
-    way = []
-    for mix in mixes:
-        found = decibels(network, front_end, sharpening, targets, mix)
-        if len(found):
-            optimizer.zero_grad()
-            (-found.mean()).backward()
-            optimizer.step()
-        way.append(torch.stack([sharpening.sharpness.detach(), sharpening.bias.detach()]).clone())
-    with torch.no_grad():
-        sharpening.sharpness[:], sharpening.bias[:] = torch.stack(way[len(way) // 2 :]).mean(0)
-    return sharpening
+def fit(network: MMDenseNet, front_end: FrontEnd, targets: Sequence[str], mixes: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
+    """([grid, stems], [stems]): the mean SDR over the mixes, and which place of the grid is best."""
+    means = torch.stack([decibels(network, front_end, targets, mix) for mix in mixes]).nanmean(0)
+    return means, means.nan_to_num(-torch.inf).argmax(0)
+
+
+def write(network: MMDenseNet, places: Tensor) -> None:
+    """Every stem's factor and bias into the weights of the network's last layers."""
+    factor, bias = torch.tensor(GRID)[places].repeat_interleave(network.config.channels, 0).unbind(1)
+    for name, values in network.named_parameters():
+        *_, layer, kind = name.split(".")
+        if layer == "head" and kind == "weight":
+            values.data *= factor[:, None, None]
+        elif layer == "head":
+            values.data.mul_(factor).add_(bias)
 
 
 def sharpen(model: Path, config: Path, mixes: int, out: Path) -> list[str]:
     """Write OUT; a line on every stem. Raises ModelError if OUT holds a model, or MODEL has no masks or other stems than the recipe."""
     if (out / "card.json").exists():
         raise ModelError(f"{out}: holds a model already; the last argument is the folder for a new one")
-    card, data = read_card(model), read_recipe(config).datamodule
+    card, data = read_card(model), read_recipe(config, examples=mixes).datamodule
     if card.network.output != "mask" or card.stems != data.targets:
         raise ModelError(f"{model}: has no masks of the recipe's stems, {', '.join(data.targets)}, to be sharpened")
     network, front_end = load(model, card), FrontEnd(card.front_end)
-    data.examples = mixes
     data.setup("fit")
     drawn = data.train_set(UNSEEN)
-    sharpening = fit(network.folded(), front_end, card.stems, (drawn[number] for number in range(mixes)))
-    sharpening.write(network)
+    means, places = fit(network.folded(), front_end, card.stems, (drawn[number] for number in range(mixes)))
+    write(network, places)
     write_model(network, card.stems, card.rate, card.front_end, notes_of(card), out)
-    values = zip(card.stems, sharpening.sharpness.exp().tolist(), sharpening.bias.tolist(), strict=True)
-    return [f"{stem}: logits times {factor:.2f}, {bias:+.2f}" for stem, factor, bias in values]
+    return [
+        f"{stem}: logits times {GRID[place][0]}, {GRID[place][1]:+}: {means[AS_IT_IS, number]:.2f} dB -> {means[place, number]:.2f} dB"
+        for number, (stem, place) in enumerate(zip(card.stems, places.tolist(), strict=True))
+    ]
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -109,7 +91,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m recipes.sharpen", description=__doc__)
     for name in ("model", "config", "out"):
         parser.add_argument(name, type=Path)
-    parser.add_argument("--mixes", type=int, default=400)
+    parser.add_argument("--mixes", type=int, default=160)
     options = parser.parse_args(arguments)
     try:
         lines = sharpen(options.model, options.config, options.mixes, options.out)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -121,7 +120,7 @@ class SeparationTask(LightningModule):
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         stems, there = known(batch)
         estimate, mixture = self.estimate(stems.sum(1))
-        estimate = as_known(estimate, there[:, :-1], self.targets)
+        estimate = self._as_known(estimate, there[:, :-1])
         found: Tensor | dict[str, Tensor] = self.loss(estimate, self.front_end.stft(stems[:, :-1]), mixture[:, None])
         if isinstance(found, dict):
             self.log_dict({f"train/{name}": term for name, term in found.items()})
@@ -133,6 +132,15 @@ class SeparationTask(LightningModule):
             found = found + self.regulariser_weight * terms.total
         self.log("train/loss", found, prog_bar=True)
         return found
+
+    def _as_known(self, estimate: Tensor, there: Tensor) -> Tensor:
+        """Estimates of stems that are known; where other stands for several (see separate.data.mixer), the sum of theirs for it."""
+        if "other" not in self.targets:
+            return estimate * there
+        number = self.targets.index("other")
+        other = torch.zeros_like(there)
+        other[:, number] = there[:, number]
+        return estimate * there + other * (estimate * (1 - there)).sum(1, keepdim=True)
 
     def on_train_batch_start(self, batch: Tensor, batch_idx: int) -> None:
         now = time.perf_counter()
@@ -189,19 +197,6 @@ class SeparationTask(LightningModule):
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-
-def as_known(estimate: Tensor, there: Tensor, targets: Sequence[str]) -> Tensor:
-    """Estimates [batch, stems, ...] of stems that are known; where other stands for several (see separate.data.mixer), the sum of theirs.
-
-    there: 1 for those that are known, 0 for others, broadcast to the estimates.
-    """
-    if "other" not in targets:
-        return estimate * there
-    number = targets.index("other")
-    other = torch.zeros_like(there)
-    other[:, number] = there[:, number]
-    return estimate * there + other * (estimate * (1 - there)).sum(1, keepdim=True)
 
 
 def _of_a_head(name: str) -> bool:
