@@ -1,4 +1,4 @@
-"""Sharper masks, at no cost: `python -m recipes.sharpen MODEL CONFIG OUT [--mixes 160]`.
+"""Sharper masks, at no cost: `python -m recipes.sharpen MODEL CONFIG OUT [--stems vocals ...] [--mixes 160]`.
 
 A loss on energies is governed by the mixes that are hard, where soft masks are best, and the mean of two passes is softer than either; a
 mean of SDRs in dB counts all mixes alike. On mixes of the recipe CONFIG (a run's config.yaml), which no run trains on, this looks for the
@@ -67,17 +67,22 @@ def write(network: MMDenseNet, places: Tensor) -> None:
             values.data.mul_(factor).add_(bias)
 
 
-def sharpen(model: Path, config: Path, mixes: int, out: Path) -> list[str]:
+def sharpen(model: Path, config: Path, stems: Sequence[str] | None, mixes: int, out: Path) -> list[str]:
     """Write OUT; a line on every stem. Raises ModelError if OUT holds a model, or MODEL has no masks or other stems than the recipe."""
     if (out / "card.json").exists():
         raise ModelError(f"{out}: holds a model already; the last argument is the folder for a new one")
     card, data = read_card(model), read_recipe(config, examples=mixes).datamodule
     if card.network.output != "mask" or card.stems != data.targets:
         raise ModelError(f"{model}: has no masks of the recipe's stems, {', '.join(data.targets)}, to be sharpened")
+    if unknown := set(stems or ()) - {*card.stems}:
+        raise ModelError(f"{model}: has no stem {min(unknown)}")
     network, front_end = load(model, card), FrontEnd(card.front_end)
     data.setup("fit")
     drawn = data.train_set(UNSEEN)
     means, places = fit(network.folded(), front_end, card.stems, (drawn[number] for number in range(mixes)))
+    for number, stem in enumerate(card.stems):
+        if stems and stem not in stems:
+            places[number] = AS_IT_IS
     write(network, places)
     write_model(network, card.stems, card.rate, card.front_end, notes_of(card), out)
     return [
@@ -91,10 +96,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m recipes.sharpen", description=__doc__)
     for name in ("model", "config", "out"):
         parser.add_argument(name, type=Path)
+    parser.add_argument("--stems", nargs="+", help="others stay as they are [default: all]")
     parser.add_argument("--mixes", type=int, default=160)
     options = parser.parse_args(arguments)
     try:
-        lines = sharpen(options.model, options.config, options.mixes, options.out)
+        lines = sharpen(options.model, options.config, options.stems, options.mixes, options.out)
     except (SeparateError, OSError) as error:
         parser.error(str(error))
     print(*lines, sep="\n")
