@@ -21,6 +21,7 @@ from separate.frontend import FrontEnd, unit_phase, with_phase
 from separate.models.mmdensenet import MMDenseNet
 from separate.pretrained import load, read_card
 from separate.separator import PASSES
+from separate.streaming import delays
 
 GRID = [(factor / 10, bias / 10) for factor in range(10, 16) for bias in range(-1, 4)]
 AS_IT_IS = GRID.index((1.0, 0.0))
@@ -35,8 +36,7 @@ def decibels(network: MMDenseNet, front_end: FrontEnd, targets: Sequence[str], m
     stems, there = known(mix)
     mixture, truth = stems.sum(0), stems[:-1]
     samples, waves = mixture.shape[-1], torch.zeros(len(GRID), *truth.shape)
-    for number in range(PASSES):
-        delay = number * front_end.config.hop_length // PASSES
+    for delay in delays(front_end.config.hop_length, PASSES):
         spectrum = front_end.stft(nn.functional.pad(mixture, (delay, 0)))
         level, phase = spectrum.abs(), unit_phase(spectrum)
         logits = torch.logit(network(level[None])[0] / level.clamp(min=EPSILON), EPSILON)

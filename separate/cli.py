@@ -97,7 +97,7 @@ def separate(
     device: Annotated[
         str, typer.Option(parser=device_name, metavar="DEVICE", help="Where to compute: auto, cpu, cuda, cuda:1, ... or mps.")
     ] = "auto",
-    fast: Annotated[bool, typer.Option("--fast", help="One pass instead of two: half the time, a little worse.")] = False,
+    fast: Annotated[bool, typer.Option("--fast", help="One pass instead of two: half the work, a little worse.")] = False,
     start: Annotated[float, typer.Option(min=0, help="Leave out so many seconds at the start of each song.")] = 0.0,
     duration: Annotated[float | None, typer.Option(min=0.001, help="Separate only so many seconds.")] = None,
     consistent: Annotated[bool, typer.Option("--consistent", help="Adjust the stems so that they sum to the song.")] = False,

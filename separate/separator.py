@@ -17,7 +17,7 @@ from separate.files import Job, Result, separate_file
 from separate.frontend import FrontEnd
 from separate.models.mmdensenet import MMDenseNet
 from separate.pretrained import Card
-from separate.streaming import Passes, StreamingNetwork
+from separate.streaming import Passes, StreamingNetwork, delays
 
 CHUNK_FRAMES = 192  # computed at a time: longer chunks cost memory for a little more speed, see benchmarks/README.md
 CUDA_CHUNK_FRAMES = 512  # on a CUDA device, where both shorter and longer ones were slower
@@ -55,7 +55,7 @@ class Separator:
 
         device: "auto", "cpu", "cuda", "cuda:1" and so on, or "mps". precision of the network's layers: "float32", "bfloat16", or "auto":
         bfloat16 on processors that compute in it, where it takes four tenths less time. fast: one pass over the song instead of two, in
-        half the time and a little worse. Raises ModelError if there is no such model, device or precision, or the model is damaged.
+        half the work and a little worse. Raises ModelError if there is no such model, device or precision, or the model is damaged.
         """
         where = _device(device)
         dtype = _dtype(precision, where)
@@ -148,8 +148,8 @@ class _Pipe:
         self.inner = card.network.channels
         numbers = [card.stems.index(name) for name in self.names]
         network, front_end, frames = separator.network, separator.front_end, separator.chunk_frames
-        delays = [number * card.front_end.hop_length // separator.passes for number in range(separator.passes)]
-        self.network = Passes([StreamingNetwork(network, front_end, frames, numbers, wiener, delay) for delay in delays])
+        lags = delays(front_end.config.hop_length, separator.passes)
+        self.network = Passes([StreamingNetwork(network, front_end, frames, numbers, wiener, lag) for lag in lags])
         self.down = Resampler(rate, card.rate, self.inner)
         self.up = Resampler(card.rate, rate, self.inner * len(self.names))
         self.mixture = torch.zeros(channels, 0, dtype=torch.float32, device="cpu")

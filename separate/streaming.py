@@ -136,5 +136,10 @@ class Passes:
         return first / len(ready)
 
 
+def delays(hop: int, passes: int) -> list[int]:
+    """Of every pass, in samples: frames of all together lie evenly."""
+    return [number * hop // passes for number in range(passes)]
+
+
 def _round_up(number: int, multiple: int) -> int:
     return -(-number // multiple) * multiple

@@ -1,4 +1,4 @@
-"""Losses on spectrograms: the paper's pixel L2, and three that know about phase.
+"""Losses on spectrograms: the paper's pixel L2, and two that know about phase.
 
 Every loss here is called with (estimate, target, mixture): estimated magnitudes [batch, stems, channels, bins, frames], complex
 target spectra of the same shape and the mixture's complex spectrum [batch, 1, channels, bins, frames]. Each example is divided by
@@ -58,25 +58,6 @@ class BandL2(nn.Module):
         limits = [0, *(round(edge * bins) for edge in self.edges), bins]
         bands = [error[..., low:high].sum(-1) / (energy[..., low:high].sum(-1) + EPSILON) for low, high in pairwise(limits)]
         return torch.stack(bands).mean()
-
-
-class DecibelL2(nn.Module):
-    """BandL2 plus `weight` times the mean of log(1 + e / floor), e being the whole error's energy over the mixture's.
-
-    A mean of SDRs in dB counts easy mixes as much as hard ones, which govern BandL2 and teach it masks too soft for the others. The
-    logarithm alone rewards silence; errors of less than `floor` hardly count. Only tried on networks that had learnt with BandL2.
-    """
-
-    def __init__(self, weight: float = 0.1, floor: float = 0.02) -> None:
-        super().__init__()
-        self.weight, self.floor = weight, floor
-        self.bands = BandL2()
-
-    def forward(self, estimate: Tensor, target: Tensor, mixture: Tensor) -> Tensor:
-        error = _error_power(estimate, target, mixture).sum((2, 3, 4)) * heard(mixture)[:, None]  # [batch, stems]
-        energy = _power(mixture).sum((2, 3, 4)) + EPSILON
-        bands: Tensor = self.bands(estimate, target, mixture)
-        return bands + self.weight * torch.log1p(error / energy / self.floor).mean()
 
 
 def heard(mixture: Tensor) -> Tensor:
