@@ -39,7 +39,7 @@ class Job:
     there. start, duration: the part to separate, in seconds. consistent, wiener: see Separator.stream.
     """
 
-    output: Path = Path("separated")
+    output: str | Path = "separated"
     stems: tuple[str, ...] | None = None
     form: AudioFormat = field(default_factory=AudioFormat)
     template: str = TEMPLATE
@@ -62,6 +62,10 @@ class Job:
                 f"a name template must hold {{stem}}, and of fields only {{model}}, {{track}}, {{stem}} and {{ext}}: {self.template!r}"
             )
 
+    @property
+    def folder(self) -> Path:
+        return Path(self.output)
+
     def target(self, model: str, track: str, stem: str) -> Path:
         """Where a stem goes. Raises AudioError if that would be outside the output folder, or can be no name."""
         name = self.template.format(model=model, track=track, stem=stem, ext=self.form.name)
@@ -69,7 +73,7 @@ class Job:
             raise AudioError(f"the name {name!r} leads out of the output folder")
         if "\0" in name:
             raise AudioError(f"the name {name!r} cannot be that of a file")
-        return self.output / name
+        return self.folder / name
 
 
 @dataclass(frozen=True)
@@ -115,8 +119,8 @@ def _separate_file(separator: Separator, path: Path, job: Job, track: str | None
         if file.exists() and file.samefile(path):
             raise AudioError(f"{file}: is the song itself; choose another folder or other names for the results")
         make_folder(file.parent)
-    make_folder(job.output)
-    with tempfile.TemporaryDirectory(prefix=".separate-", dir=job.output) as folder, ExitStack() as stack:
+    make_folder(job.folder)
+    with tempfile.TemporaryDirectory(prefix=".separate-", dir=job.folder) as folder, ExitStack() as stack:
         spools = {stem: Spool(Path(folder) / str(number), reader.channels) for number, stem in enumerate(files)}
         blocks = (torch.from_numpy(block.T) for block in reader.blocks())
         count = hook and (lambda done, _: hook(done, reader.samples))
@@ -178,7 +182,7 @@ def find_songs(separator: Separator, inputs: Sequence[Path], job: Job, on_error:
 
     Not so if files are replaced: then what looks like a result may be a song that would be lost.
     """
-    results = [job.output, job.output / separator.card.name] if job.template.startswith("{model}/") else [job.output]
+    results = [job.folder, job.folder / separator.card.name] if job.template.startswith("{model}/") else [job.folder]
     tracks = find_tracks(inputs, results, on_error)
     if job.existing == "overwrite":
         return tracks

@@ -274,6 +274,11 @@ def test_nothing_is_written_outside_the_output_folder(separator: Separator, song
             separator.file(song, Job(tmp_path / "out", template=template))
 
 
+def test_the_output_folder_may_be_a_string(separator: Separator, song: Path, tmp_path: Path) -> None:
+    result = separator.file(str(song), Job(output=str(tmp_path / "out"), stems=("vocals",)))
+    assert result.files["vocals"].is_file() and result.files["vocals"].is_relative_to(tmp_path / "out")
+
+
 def test_folders_are_searched_and_tracks_named_by_their_place(tmp_path: Path) -> None:
     for name in ("a/one.mp3", "a/two.txt", "a/b/three.FLAC", "a/.hidden/four.wav"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
