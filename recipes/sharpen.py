@@ -51,9 +51,9 @@ def decibels(network: MMDenseNet, front_end: FrontEnd, targets: Sequence[str], m
 
 
 def fit(network: MMDenseNet, front_end: FrontEnd, targets: Sequence[str], mixes: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
-    """([grid, stems], [stems]): the mean SDR over the mixes, and which place of the grid is best."""
+    """([grid, stems], [stems]): the mean SDR over the mixes, and which place of the grid is best; AS_IT_IS for a stem that none counts."""
     means = torch.stack([decibels(network, front_end, targets, mix) for mix in mixes]).nanmean(0)
-    return means, means.nan_to_num(-torch.inf).argmax(0)
+    return means, means.nan_to_num(-torch.inf).argmax(0).where(means.isfinite().any(0), AS_IT_IS)
 
 
 def write(network: MMDenseNet, places: Tensor) -> None:

@@ -33,8 +33,8 @@ class Separator:
     Sound is float32 [channels, samples], one or two channels, full scale 1.0, at any rate from 8 to 192 kHz; it is resampled to the model's
     rate and back. Every stem has the mixture's length, rate and channels. `offers` names what can be asked for: the model's stems, and
     "accompaniment", the mixture minus the vocals. `dtype`, torch.float32 or torch.bfloat16, is what the network's layers compute in, and
-    `chunk_frames` how many frames at a time, 192 or on a CUDA device 512, for which a stream waits: neither time nor place of the result
-    depends on it, nor its value but for rounding. `passes`: how often
+    `chunk_frames` how many frames at a time, 192 or on a CUDA device 512, for which a stream waits; what comes out, but for rounding, does not
+    depend on it. `passes`: how often
     the network sees the song, each time at frames that lie elsewhere; the mean is taken.
     """
 
@@ -54,8 +54,8 @@ class Separator:
         """A model that came with the package, by name, or any model's folder, by path.
 
         device: "auto", "cpu", "cuda", "cuda:1" and so on, or "mps". precision of the network's layers: "float32", "bfloat16", or "auto":
-        bfloat16 on processors that compute in it, where it takes four tenths less time. fast: one pass over the song instead of two, in
-        half the work and a little worse. Raises ModelError if there is no such model, device or precision, or the model is damaged.
+        bfloat16 on processors that compute in it, where it takes a third to a half less time. fast: one pass over the song instead of
+        two, in half the work and a little worse. Raises ModelError if there is no such model, device or precision, or the model is damaged.
         """
         where = _device(device)
         dtype = _dtype(precision, where)

@@ -37,7 +37,7 @@ def _voice(name: str, licence: str, licence_class: Literal["open", "share-alike"
 
 _ALL = (
     Source("everything_is_free", "CC0-1.0", "open", '"Everything is Free" by Software-Entwicklungskit'),
-    Source("transposed", "CC0-1.0", "open", 'vocals of "Everything is Free" by Software-Entwicklungskit, at other pitches'),
+    Source("transposed", "CC0-1.0", "open", 'vocals of "Everything is Free" by Software-Entwicklungskit, at other pitches and in harmony'),
     Source("vocadito", "CC-BY-4.0", "open", "vocadito by Bittner, Pasalo, Bosch, Meseguer-Brocal and Rubinstein (edited)"),
     Source("waivops", "CC-BY-4.0", "open", "WaivOps drum loops by Patchbanks"),
     Source("holizna", "CC0-1.0", "open", "HoliznaCC0"),

@@ -1,4 +1,4 @@
-"""Losses on spectrograms: the paper's pixel L2, and two that know about phase.
+"""Losses on spectrograms: the paper's pixel L2, and one that knows about phase.
 
 Every loss here is called with (estimate, target, mixture): estimated magnitudes [batch, stems, channels, bins, frames], complex
 target spectra of the same shape and the mixture's complex spectrum [batch, 1, channels, bins, frames]. Each example is divided by
@@ -24,26 +24,13 @@ class SpectrogramL2(nn.Module):
         return (heard(mixture) * error / (_power(mixture).flatten(1).mean(1) + EPSILON)).mean()
 
 
-class PhaseAwareL1(nn.Module):
-    """Modulus of the complex error that remains when the estimate gets the mixture's phase, over the mixture's mean magnitude.
-
-    Where mixture and target differ in phase the best magnitude is smaller than the target's (Erdogan et al. 2015, the
-    phase-sensitive mask): this loss knows it, a loss on magnitudes does not. Where the network is unsure the best answer is a median,
-    often silence: on songs unlike the training's it gives up the voice rather than let some of the rest through.
-    """
-
-    def forward(self, estimate: Tensor, target: Tensor, mixture: Tensor) -> Tensor:
-        magnitude = (_power(mixture) + EPSILON).sqrt()
-        error = (_error_power(estimate, target, mixture) + EPSILON).sqrt()
-        return (heard(mixture) * error.flatten(1).mean(1) / magnitude.flatten(1).mean(1)).mean()
-
-
 class BandL2(nn.Module):
     """Energy of the complex error over the mixture's energy, band by band, mean over bands.
 
-    The estimate gets the mixture's phase as in PhaseAwareL1. Where the network is unsure the best answer is the mean, not silence. Every
-    band counts the same, though most of a song's energy lies below 500 Hz. (The mean of the bands' logarithms, which is nearer to an SDR,
-    rewards silence where there is no voice so much that the network learns nothing else.)
+    The estimate gets the mixture's phase: where that and the target's differ the best magnitude is smaller than the target's (Erdogan et
+    al. 2015, the phase-sensitive mask), which a loss on magnitudes does not know. Where the network is unsure the best answer is the mean,
+    not silence. Every band counts the same, though most of a song's energy lies below 500 Hz. (The mean of the bands' logarithms, which is
+    nearer to an SDR, rewards silence where there is no voice so much that the network learns nothing else.)
     """
 
     def __init__(self, edges: tuple[float, ...] = (0.011, 0.023, 0.045, 0.09, 0.18, 0.36)) -> None:

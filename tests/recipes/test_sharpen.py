@@ -6,7 +6,7 @@ import torch
 import yaml
 
 from recipes.export import read_recipe
-from recipes.sharpen import AS_IT_IS, GRID, decibels, main, write
+from recipes.sharpen import AS_IT_IS, GRID, decibels, fit, main, write
 from separate.frontend import FrontEnd, FrontEndConfig
 from separate.models.config import MMDenseNetConfig
 from separate.pretrained import load, read_card
@@ -47,6 +47,15 @@ def test_a_sharper_model_has_higher_sdr_on_mixes_it_was_not_fitted_to(
         found = [decibels(network, FrontEnd(card.front_end), card.stems, mixes[number])[AS_IT_IS] for number in range(6)]
         means.append(torch.stack(found).nanmean().item())
     assert means[1] > means[0] + 0.01
+
+
+def test_a_stem_that_no_mix_counts_stays_as_it_is() -> None:
+    mix = torch.rand(3, 2, 8192) - 0.5
+    mix[1] = 0  # drums do not sound, and nothing is left over
+    mix[2] = 0
+    means, places = fit(random_network(tiny_config(2)), FrontEnd(FrontEndConfig(512, 256)), ("vocals", "drums"), [mix])
+    assert means[:, 0].isfinite().all() and means[:, 1].isnan().all()
+    assert places[1] == AS_IT_IS
 
 
 @pytest.mark.parametrize("network_config", [tiny_config(3), apart_config(3)])
