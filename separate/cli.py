@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import signal
 import sys
@@ -166,18 +167,18 @@ def run(separator: Separator, inputs: list[Path], job: Job, quiet: bool) -> int:
         failed.append(path)
 
     tracks = find_songs(separator, inputs, job, fail)
-    songs = {path.absolute() for path, _ in tracks}
-    written: dict[Path, Path] = {}
+    songs = {os.path.realpath(path) for path, _ in tracks}
+    written: dict[str, Path] = {}
     done = 0
     for number, (path, track) in enumerate(tracks, 1):
         began = time.perf_counter()
         try:
             wanted = targets(separator, job, track)
             for file in wanted.values():
-                if written.setdefault(file.absolute(), path) != path:
-                    other = written[file.absolute()]
+                real = os.path.realpath(file)
+                if (other := written.setdefault(real, path)) != path:
                     raise SeparateError(f"{path}: would be written to {file}, as {other} was; separate it by itself, with another -o")
-                if job.existing == "overwrite" and file.absolute() in songs and file.absolute() != path.absolute():
+                if job.existing == "overwrite" and real in songs and real != os.path.realpath(path):
                     raise SeparateError(f"{path}: would be written to {file}, which is a song to separate; choose another folder (-o)")
             with Progress(f"[{number}/{len(tracks)}] {path.name}", quiet) as progress:
                 result = separate_file(separator, path, job, track, progress)

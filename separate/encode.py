@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -77,16 +77,17 @@ class AudioWriter:
         width = {"PCM_16": 2, "PCM_24": 3, "FLOAT": 4}.get(form.encoding, 0)
         container = "RF64" if form.name == "wav" and samples * channels * width > RF64_BYTES else form.name.upper()
         self.temporary = temporary_beside(path)
-        self._raw = self.temporary.open("r+b")  # given by its descriptor: soundfile takes no names that are not UTF-8
-        try:
-            self._file = soundfile.SoundFile(self._raw.fileno(), "w", rate, channels, form.encoding, format=container, closefd=False)
-            for name, value in (tags or {}).items():
-                if name in TAGS:
-                    setattr(self._file, name, value)
-        except (soundfile.SoundFileError, OSError) as error:
-            self._raw.close()
-            self.temporary.unlink(missing_ok=True)
-            raise AudioError(f"{path}: cannot be written ({error})") from error
+        with ExitStack() as undo:
+            undo.callback(self.temporary.unlink, missing_ok=True)
+            try:
+                self._raw = undo.enter_context(self.temporary.open("r+b"))  # soundfile takes no names that are not UTF-8, so by descriptor
+                self._file = soundfile.SoundFile(self._raw.fileno(), "w", rate, channels, form.encoding, format=container, closefd=False)
+                for name, value in (tags or {}).items():
+                    if name in TAGS:
+                        setattr(self._file, name, value)
+            except (soundfile.SoundFileError, OSError) as error:
+                raise AudioError(f"{path}: cannot be written ({error})") from error
+            undo.pop_all()
 
     def write(self, block: Block) -> None:
         """Append float32 [samples, channels]."""

@@ -1,8 +1,8 @@
 """How good is an estimate: museval's BSSEval v4, global SDR and SI-SDR, every figure under its protocol's name.
 
 The BSSEval figures are those of museval, computed by separate.bsseval. A stem that is silent in a frame has no score there, nor has any
-other stem scored with it; one that is silent throughout has none at all: such frames are left out of the median, as museval does, and so do
-the global figures (NaN).
+other stem scored with it; one that is silent throughout has none at all: such frames are left out of the median, as museval does. Of a
+silent stem there are no global figures (NaN), of a silent estimate no SI-SDR.
 """
 
 from __future__ import annotations

@@ -33,9 +33,8 @@ class Separator:
     Sound is float32 [channels, samples], one or two channels, full scale 1.0, at any rate from 8 to 192 kHz; it is resampled to the model's
     rate and back. Every stem has the mixture's length, rate and channels. `offers` names what can be asked for: the model's stems, and
     "accompaniment", the mixture minus the vocals. `dtype`, torch.float32 or torch.bfloat16, is what the network's layers compute in, and
-    `chunk_frames` how many frames at a time, 192 or on a CUDA device 512, for which a stream waits; what comes out, but for rounding, does not
-    depend on it. `passes`: how often
-    the network sees the song, each time at frames that lie elsewhere; the mean is taken.
+    `chunk_frames` how many frames at a time, 192 or on a CUDA device 512, for which a stream waits; but for rounding, what comes out does
+    not depend on it. `passes`: how often the network sees the song, each time at frames that lie elsewhere; the mean is taken.
     """
 
     def __init__(
@@ -153,6 +152,8 @@ class _Pipe:
         self.down = Resampler(rate, card.rate, self.inner)
         self.up = Resampler(card.rate, rate, self.inner * len(self.names))
         self.mixture = torch.zeros(channels, 0, dtype=torch.float32, device="cpu")
+        self.held: list[Tensor] = []  # blocks that are too short to be worth going through all of what waits
+        self.least = rate // 10
         self.received = self.sent = 0
 
     @torch.no_grad()
@@ -163,15 +164,23 @@ class _Pipe:
         if not bool(block.isfinite().all()):
             raise AudioError("the mixture holds samples that are not numbers (NaN or infinite)")
         self.received += block.shape[-1]
+        self.held.append(block)
+        if sum(held.shape[-1] for held in self.held) < self.least:
+            return {name: torch.zeros(self.channels, 0) for name in self.wanted}
+        return self._deliver(self._upward(self._separate()))
+
+    def _separate(self) -> Tensor:
+        """What is held, at the mixture's rate, through the network: [stems, inner, m] at the model's."""
+        block, self.held = torch.cat(self.held, dim=-1), []
         self.mixture = torch.cat((self.mixture, block), dim=-1)
         wave = block.expand(self.inner, -1) if self.inner >= self.channels else block.mean(0, keepdim=True)
-        inner = self.down.push(wave.T.numpy())
-        return self._deliver(self._upward(self.network.push(_tensor(inner))))
+        return self.network.push(_tensor(self.down.push(wave.T.numpy())))
 
     @torch.no_grad()
     def finish(self) -> Stems:
+        last = [self._separate()] if self.held else []
         rest = self.down.push(np.zeros((0, self.inner), dtype=np.float32), last=True)
-        last = [self.network.push(_tensor(rest))] if len(rest) else []
+        last += [self.network.push(_tensor(rest))] if len(rest) else []
         last.append(self.network.finish())
         estimates = self._upward(torch.cat(last, dim=-1), last=True)
         missing = self.received - self.sent - estimates.shape[-1]

@@ -67,12 +67,13 @@ def test_results_among_the_songs_are_not_separated_by_the_next_run(song: Path, m
     assert run(*Path().rglob("vocals*.wav"), "-o", "again", "--model", model, "-q") == (0, "", "")
 
 
-def test_a_song_of_the_batch_is_not_replaced_by_anothers_stem(song: Path, model: Path) -> None:
+@pytest.mark.parametrize("output", [".", "song/.."])
+def test_a_song_of_the_batch_is_not_replaced_by_anothers_stem(song: Path, model: Path, output: str) -> None:
     Path("song").mkdir()
     other = Path(shutil.copy(song, "song/vocals.wav"))
-    status, _, err = run(".", "--model", model, "-o", ".", "--name", "{track}/{stem}.{ext}", "--overwrite", "-q", "--stem", "vocals")
+    status, _, err = run(".", "--model", model, "-o", output, "--name", "{track}/{stem}.{ext}", "--overwrite", "-q", "--stem", "vocals")
     assert status == 1 and other.read_bytes() == song.read_bytes()
-    assert err.startswith("separate: song.wav: would be written to song/vocals.wav, which is a song to separate")
+    assert err.startswith(f"separate: song.wav: would be written to {Path(output) / 'song/vocals.wav'}, which is a song to separate")
     assert Path("song/vocals/vocals.wav").exists()
 
 

@@ -75,6 +75,16 @@ def test_nothing_is_left_of_a_file_that_was_not_finished(tmp_path: Path) -> None
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a.wav", b"precious")]
 
 
+def test_nothing_is_left_of_a_file_that_was_not_even_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(soundfile, "SoundFile", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        AudioWriter(tmp_path / "a.wav", RATE, 2, AudioFormat())
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_file_appears_when_it_is_published_only(tmp_path: Path) -> None:
     with AudioWriter(tmp_path / "a.wav", RATE, 2, AudioFormat()) as writer:
         writer.write(sound(0.1))

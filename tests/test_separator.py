@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from separate import AudioError, Cancelled, ModelError, Separator
+from separate.streaming import StreamingNetwork
 from tests.conftest import RATE, sound
 
 
@@ -35,6 +36,16 @@ def test_the_result_does_not_depend_on_the_chunk_length(
     streamed = torch.cat([part["vocals"] for part in parts], dim=-1)
     assert whole.std() > 0.01
     torch.testing.assert_close(streamed, whole, atol=1e-5, rtol=0)
+
+
+def test_short_blocks_wait_for_one_another(separator: Separator, whole: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    pushed = []
+    push = StreamingNetwork.push
+    monkeypatch.setattr(StreamingNetwork, "push", lambda self, wave: pushed.append(wave.shape[-1]) or push(self, wave))
+    parts = list(separator.stream(wave(5).split(64, dim=1), RATE, ["vocals"]))
+    assert len(parts) == -(-5 * RATE // 64) + 1
+    torch.testing.assert_close(torch.cat([part["vocals"] for part in parts], dim=-1), whole, atol=1e-5, rtol=0)
+    assert len(pushed) < 5 * 10 * separator.passes + 10
 
 
 def test_what_is_given_is_the_mean_of_two_passes_half_a_hop_apart(separator: Separator, model: Path) -> None:

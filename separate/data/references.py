@@ -44,15 +44,18 @@ def mixture_file(song: Song) -> Path | None:
 
 
 def estimate_files(folder: Path, name: str) -> dict[str, Path]:
-    """By stem, the estimates of a song in `folder`/<song> or `folder`/<anything>/<song>, such as museval's `test` or a model's name.
+    """By stem, the estimates of a song in `folder`/<song> or else `folder`/<anything>/<song>, such as museval's `test` or a model's name.
 
-    Raises AudioError where there are none, or the song or a stem is there twice.
+    Raises AudioError where there are none, a stem is there twice, or <anything> is not one folder.
     """
     inside = [path / name for path in sorted(folder.iterdir()) if (path / name).is_dir()] if folder.is_dir() else []
     places = [folder / name] if (folder / name).is_dir() else inside
     if len(places) > 1:
         raise AudioError(f"{name}: estimates in {places[0]} and in {places[1]}; name one of the folders above them")
     files = audio_files(places[0], (*STEMS, *ALIASES)) if places else {}
+    if twice := [pair for pair in ALIASES.items() if files.keys() >= {*pair}]:
+        one, other = (files[name].name for name in twice[0])
+        raise AudioError(f"{places[0]}: both {other} and {one} are there; which one is meant?")
     found = {ALIASES.get(stem, stem): path for stem, path in files.items()}
     if not found:
         raise AudioError(f"{name}: no estimates in {folder}; they should be in {Path(name) / 'vocals.wav'} and its like")

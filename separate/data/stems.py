@@ -39,12 +39,17 @@ class Song:
         return next(iter(self.files.values())).parent
 
     def read(self, stem: str, start: int, count: int) -> NDArray[np.float32]:
-        """Samples [start, start + count) of a stem as float32 [count, 2]; past the end there is silence."""
+        """Samples [start, start + count) of a stem as float32 [count, 2]; past the end there is silence.
+
+        Raises AudioError on more than two channels and on samples that are not finite.
+        """
         with soundfile.SoundFile(self.files[stem]) as file:
             file.seek(min(start, file.frames))
             wave = file.read(count, dtype="float32", always_2d=True)
         if wave.shape[1] > 2:
             raise AudioError(f"{self.files[stem]}: {wave.shape[1]} channels, at most 2 can be used")
+        if not np.isfinite(wave).all():
+            raise AudioError(f"{self.files[stem]}: holds samples that are not numbers (NaN or infinite)")
         wave = np.broadcast_to(wave, (len(wave), 2))
         return np.pad(wave, ((0, count - len(wave)), (0, 0)))
 

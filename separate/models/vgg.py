@@ -77,6 +77,8 @@ class VGGFeatures(nn.Module):
             needed = self.layers.state_dict()
             if missing := [key for key in needed if key not in weights]:
                 raise ValueError(f"the weights lack {missing[0]}, which {layer_names(features)[int(missing[0].split('.')[0])]} needs")
+            if wrong := [key for key in needed if weights[key].shape != needed[key].shape]:
+                raise ValueError(f"the weights' {wrong[0]} is {[*weights[wrong[0]].shape]}, not {[*needed[wrong[0]].shape]}")
             self.layers.load_state_dict({key: weights[key].float() for key in needed})
         self.requires_grad_(False)
         self.eval()

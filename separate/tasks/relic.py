@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from separate.augment.spectrogram import Compose, View
 from separate.data.mixer import known
+from separate.data.module import StemsData
 from separate.errors import ModelError
 from separate.frontend import FrontEnd, FrontEndConfig
 from separate.losses.feature import PictureConfig, picture
@@ -34,6 +35,14 @@ def check_negatives(data: Any) -> None:
     """Raises ValueError if examples of a batch share their music (StemsData's `uses`): ReLIC would push the same sound apart."""
     if getattr(data, "uses", 1) > 1:
         raise ValueError(f"uses is {data.uses}: with ReLIC every example of a batch must be another one")
+
+
+def take_statistics(network: MMDenseNet, front_end: FrontEnd, data: StemsData) -> None:
+    """Once, before training: a network's input statistics, from the same examples in every process."""
+    if bool((network.input_scale == 1).all()):
+        mixes = data.train_set(0)
+        waves = torch.stack([known(mixes[i])[0].sum(0) for i in range(min(STATISTICS_EXAMPLES, len(mixes)))])
+        network.standardise(front_end.stft(waves.to(network.input_scale.device)).abs())
 
 
 class VGGEncoder(nn.Module):
@@ -127,6 +136,10 @@ class Invariance(nn.Module):
         """Let this process draw views of its own."""
         self.generator.manual_seed(self.seed + 1_000_003 * rank)
 
+    def begin(self, encoder: nn.Module) -> None:
+        """Give the target what is not trained: the encoder may have taken input statistics since it was attached."""
+        self.target.update(nn.Sequential(encoder, self.projector), 1.0)
+
     def follow(self, encoder: nn.Module, step: int, steps: float) -> None:
         """Move the target towards the encoder, once for each optimiser's step however often it is called; `steps` may be infinite."""
         if step == self.followed:
@@ -180,9 +193,8 @@ class RelicTask(LightningModule):
         check_negatives(cast(Any, self.trainer).datamodule)
         self.invariance.part(self.global_rank)
         if isinstance(self.encoder, BottleneckEncoder):
-            mixes = cast(Any, self.trainer).datamodule.train_set(0)
-            waves = torch.stack([known(mixes[i])[0].sum(0) for i in range(min(STATISTICS_EXAMPLES, len(mixes)))])
-            self.encoder.network.standardise(self.front_end.stft(waves.to(self.device)).abs())
+            take_statistics(self.encoder.network, self.front_end, cast(Any, self.trainer).datamodule)
+            self.invariance.begin(self.encoder)
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         """batch [examples, stems, channels, samples]: of each example one stem, or the sum of all."""

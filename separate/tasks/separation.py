@@ -25,7 +25,7 @@ from separate.losses.spectrogram import BandL2
 from separate.models.config import PRESETS, MMDenseNetConfig
 from separate.models.mmdensenet import MMDenseNet
 from separate.pretrained import load, read_card
-from separate.tasks.relic import STATISTICS_EXAMPLES, BottleneckEncoder, Invariance, check_negatives, encoder_weights, kept_statistics
+from separate.tasks.relic import BottleneckEncoder, Invariance, check_negatives, encoder_weights, kept_statistics, take_statistics
 
 
 class SeparationTask(LightningModule):
@@ -103,14 +103,13 @@ class SeparationTask(LightningModule):
         self.network.load_state_dict({**own, **{name: tensor for name, tensor in theirs.items() if name not in heads}})
 
     def on_fit_start(self) -> None:
-        """Once: the network's input statistics, from the same examples in every process."""
+        """The network's input statistics, unless it has them; views of this process."""
         if self.regulariser is not None:
             check_negatives(cast(Any, self.trainer).datamodule)
             self.regulariser.part(self.global_rank)
-        if bool((self.network.input_scale == 1).all()):
-            mixes = cast(StemsData, cast(Any, self.trainer).datamodule).train_set(0)
-            waves = torch.stack([known(mixes[i])[0].sum(0) for i in range(min(STATISTICS_EXAMPLES, len(mixes)))])
-            self.network.standardise(self.front_end.stft(waves.to(self.device)).abs())
+        take_statistics(self.network, self.front_end, cast(Any, self.trainer).datamodule)
+        if self.regulariser is not None:
+            self.regulariser.begin(BottleneckEncoder(self.network))
 
     def estimate(self, mixture: Tensor) -> tuple[Tensor, Tensor]:
         """Mixture [batch, channels, samples] -> (magnitudes [batch, stems, channels, bins, frames], its complex spectrum)."""
@@ -181,7 +180,8 @@ class SeparationTask(LightningModule):
         sdr = 10 * torch.log10(energies[..., 0] / (energies[..., 1] + 1e-8))  # [songs, targets]
         sdr = torch.where(energies[..., 0] > 0, sdr, torch.nan)
         for song, row in zip(cast(Any, self.trainer).datamodule.valid_songs, sdr, strict=True):
-            self.log_dict({f"valid_songs/{song.name}/{name}": value.float() for name, value in zip(self.targets, row, strict=True)})
+            title = f"valid_songs/{song.source}/{song.name}"
+            self.log_dict({f"{title}/{name}": value.float() for name, value in zip(self.targets, row, strict=True)})
         means = {f"valid/sdr_{name}": value.float() for name, value in zip(self.targets, sdr.nanmean(0), strict=True)}
         self.log_dict({**means, "valid/sdr": sdr.nanmean().float()}, prog_bar=True)
 

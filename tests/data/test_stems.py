@@ -48,6 +48,17 @@ def test_a_clip_is_what_stands_there_and_silence_after_the_end(tmp_path: Path) -
     assert tail.shape == (30, 2) and not tail[10:].any()
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_samples_that_are_not_numbers_are_an_error(tmp_path: Path, value: float) -> None:
+    folder, wave = made_up_song(tmp_path / "one", 1.0), sound(1)
+    wave[100] = value
+    soundfile.write(folder / "bass.wav", wave, RATE, "FLOAT")
+    song = open_song(folder)
+    assert song is not None and song.read("bass", 200, 100).any()
+    with pytest.raises(AudioError, match=r"bass\.wav: holds samples that are not numbers"):
+        song.read("bass", 0, 200)
+
+
 def test_a_segment_is_targets_and_all_the_rest(tmp_path: Path) -> None:
     song = open_song(made_up_song(tmp_path / "a" / "one", 1.0))
     assert song is not None

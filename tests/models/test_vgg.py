@@ -62,6 +62,10 @@ def test_random_weights_follow_the_seed_and_leave_the_generator_alone() -> None:
         ({"taps": ("relu9_9",)}, "no layer 'relu9_9'"),
         ({"taps": ()}, "at least one"),
         ({"weights": {}}, r"lack 0\.weight, which conv1_1 needs"),
+        (
+            {"taps": ("relu1_1",), "weights": {"0.weight": torch.zeros(64, 1, 3, 3), "0.bias": torch.zeros(64)}},
+            r"0\.weight is \[64, 1, 3, 3\]",
+        ),
     ],
 )
 def test_what_does_not_exist_is_refused(arguments: dict, message: str) -> None:

@@ -150,6 +150,14 @@ def test_estimates_are_found_where_tools_put_them(here: None, tmp_path: Path, pl
     assert scores(tmp_path / "out")["one", "accompaniment", "global SDR"] == pytest.approx(20.0, abs=0.01)
 
 
+def test_two_estimates_of_one_stem_are_an_error(here: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    song = made_up_song(tmp_path / "songs" / "one", 1.0)
+    write_estimates(song, tmp_path / "estimates" / "one")
+    shutil.copy(tmp_path / "estimates/one/accompaniment.wav", tmp_path / "estimates/one/no_vocals.wav")
+    assert run_estimates(tmp_path) == 1
+    assert "both accompaniment.wav and no_vocals.wav are there; which one is meant?" in capsys.readouterr().err
+
+
 def test_estimates_of_another_length_are_cut_or_padded_as_museval_does(here: None, tmp_path: Path) -> None:
     song = made_up_song(tmp_path / "songs" / "one", 1.5)
     folder = write_estimates(song, tmp_path / "estimates" / "one")

@@ -2,6 +2,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -63,6 +64,25 @@ def test_pre_training_learns_to_tell_examples_apart(tmp_path: Path, tiny_preset:
     trainer(tmp_path, 40).fit(task, Noises())
     chance = math.log(8)  # eight examples a batch
     assert sum(seen[-8:]) / 8 < 0.5 * chance < 0.8 * chance < seen[0]
+
+
+@pytest.mark.parametrize("kind", ["pre-training", "regulariser"])
+def test_the_target_has_the_input_statistics_from_the_first_step_on(tmp_path: Path, tiny_preset: None, kind: str) -> None:
+    invariance = Invariance([Gain()])
+    if kind == "pre-training":
+        task: Any = RelicTask(invariance, "tiny", front_end=FRONT_END)
+    else:
+        task = SeparationTask(["vocals"], "tiny", FRONT_END, regulariser=invariance)
+    step, seen = task.training_step, []
+
+    def watched(*arguments: Any) -> torch.Tensor:
+        seen.append([buffer.clone() for name, buffer in task.named_buffers() if name.endswith("input_scale")])
+        return step(*arguments)
+
+    task.training_step = watched
+    trainer(tmp_path, 1, limit_train_batches=1).fit(task, datamodule=Noises())
+    assert all((scale != 1).any() for scale in seen[0])
+    assert len(seen[0]) == 2 and torch.equal(*seen[0])
 
 
 @pytest.mark.parametrize("kind", ["pre-training", "regulariser"])
