@@ -187,5 +187,3 @@ PRESETS["fine_4096"] = MMDenseNetConfig(
 )
 # And in every block, at next to no time, layers that see all of a frame's rows.
 PRESETS["tdf_4096"] = replace(PRESETS["fine_4096"], tdf=4)
-# One layer more in the bottlenecks, where cells are few, and twice as many rows in the layers over a frame.
-PRESETS["deep_tdf_4096"] = replace(deepened(PRESETS["tdf_4096"], 3), tdf=2)

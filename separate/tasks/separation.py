@@ -23,7 +23,6 @@ from separate.frontend import FrontEnd, FrontEndConfig, unit_phase, with_phase
 from separate.losses.relic import RelicTerms
 from separate.losses.spectrogram import BandL2
 from separate.models.config import PRESETS, MMDenseNetConfig
-from separate.models.growth import grow, outgrows
 from separate.models.mmdensenet import MMDenseNet
 from separate.pretrained import load, read_card
 from separate.tasks.relic import BottleneckEncoder, Invariance, check_negatives, encoder_weights, kept_statistics, take_statistics
@@ -33,9 +32,9 @@ class SeparationTask(LightningModule):
     """AdamW, linear warm-up, cosine decay to zero over the trainer's steps.
 
     network: a preset's name or a whole configuration; its `stems` become the number of targets. initial_model: a model's folder to start
-    from, with the same network but for its stems, or one that the network outgrows: stems that both have keep their masks.
-    initial_encoder: a checkpoint of RelicTask, whose encoder it starts from. regulariser: ReLIC on the bottleneck's embeddings of views
-    of the mixtures, times `regulariser_weight`, beside the loss.
+    from, with the same network but for its stems and perhaps no TDF layers: stems that both have keep their masks. initial_encoder: a
+    checkpoint of RelicTask, whose encoder it starts from. regulariser: ReLIC on the bottleneck's embeddings of views of the mixtures, times
+    `regulariser_weight`, beside the loss.
     """
 
     def __init__(
@@ -77,16 +76,16 @@ class SeparationTask(LightningModule):
         """Take over a model's weights. Raises ModelError if its network or front-end is another."""
         card = read_card(folder)
         config = self.network.config
-        if not outgrows(config, replace(card.network, stems=config.stems)) or card.front_end != self.front_end.config:
+        same = replace(card.network, stems=config.stems, tdf=config.tdf) == config and card.network.tdf in (0, config.tdf)
+        if not same or card.front_end != self.front_end.config:
             raise ModelError(f"{folder}: its network or front-end is not the recipe's")
-        small = MMDenseNet(replace(card.network, stems=config.stems))
-        state, own, channels = load(folder, card).state_dict(), self.network.state_dict(), card.network.channels
+        state, own = load(folder, card).state_dict(), self.network.state_dict()
+        channels = card.network.channels
         for name in filter(_of_a_head, list(state)):
             axis = 1 if name.endswith("weight") else 0
             theirs, head = dict(zip(card.stems, state[name].split(channels, axis), strict=True)), own[name].split(channels, axis)
             state[name] = torch.cat([theirs.get(target, mine) for target, mine in zip(self.targets, head, strict=True)], axis)
-        small.load_state_dict(state)
-        grow(self.network, small)
+        self.network.load_state_dict({**own, **state})  # TDF layers that it has not do nothing at first
 
     def _take_encoder(self, checkpoint: Path) -> None:
         """Take over a pre-trained network, whose decoder is as it was drawn. Raises ModelError if it is another one or cannot be read.
