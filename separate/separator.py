@@ -166,7 +166,8 @@ class _Pipe:
         self.received += block.shape[-1]
         self.held.append(block)
         if sum(held.shape[-1] for held in self.held) < self.least:
-            return {name: torch.zeros(self.channels, 0) for name in self.wanted}
+            self.held[-1] = block.clone()  # whoever gave it may use its memory again
+            return {name: torch.zeros(self.channels, 0, dtype=torch.float32, device="cpu") for name in self.wanted}
         return self._deliver(self._upward(self._separate()))
 
     def _separate(self) -> Tensor:

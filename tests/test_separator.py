@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,17 @@ def test_short_blocks_wait_for_one_another(separator: Separator, whole: torch.Te
     assert len(parts) == -(-5 * RATE // 64) + 1
     torch.testing.assert_close(torch.cat([part["vocals"] for part in parts], dim=-1), whole, atol=1e-5, rtol=0)
     assert len(pushed) < 5 * 10 * separator.passes + 10
+
+
+def test_the_memory_of_a_block_may_be_used_again(separator: Separator, whole: torch.Tensor) -> None:
+    memory = torch.zeros(2, 500)
+
+    def blocks() -> Iterator[torch.Tensor]:
+        for block in wave(5).split(500, dim=1):
+            yield memory[:, : block.shape[1]].copy_(block)
+
+    parts = [part["vocals"] for part in separator.stream(blocks(), RATE, ["vocals"])]
+    torch.testing.assert_close(torch.cat(parts, dim=-1), whole, atol=1e-5, rtol=0)
 
 
 def test_what_is_given_is_the_mean_of_two_passes_half_a_hop_apart(separator: Separator, model: Path) -> None:
