@@ -76,11 +76,11 @@ def test_memory_stays_flat_over_files(model: Path) -> None:
     assert last < 1.05 * early
 
 
-def test_an_hour_of_audio(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_twenty_minutes_of_audio(tmp_path_factory: pytest.TempPathFactory) -> None:
     """At 8 kHz, in the model too, so that it stays quick: every sample comes out, in the memory of a minute."""
     model = store_model(tmp_path_factory.mktemp("models") / "slow", rate=8000)
     given_, got, minute = longrun.alone(longrun.one, str(model), 60, 8000)[0]
     assert given_ == got == 60 * 8000
-    given_, got, hour = longrun.alone(longrun.one, str(model), 3600, 8000)[0]
-    assert given_ == got == 3600 * 8000
-    assert hour < 1.1 * minute
+    given_, got, long = longrun.alone(longrun.one, str(model), 1200, 8000)[0]
+    assert given_ == got == 1200 * 8000
+    assert long < 1.1 * minute

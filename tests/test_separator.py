@@ -25,8 +25,7 @@ def whole(separator: Separator) -> torch.Tensor:
         separator.chunk_frames = kept
 
 
-@pytest.mark.parametrize("frames", [1, 40, 172, 512])
-@pytest.mark.parametrize("piece", [999, RATE, 10 * RATE])
+@pytest.mark.parametrize(("frames", "piece"), [(1, RATE), *((frames, piece) for frames in (40, 172, 512) for piece in (999, 10 * RATE))])
 def test_the_result_does_not_depend_on_the_chunk_length(
     separator: Separator, whole: torch.Tensor, monkeypatch: pytest.MonkeyPatch, frames: int, piece: int
 ) -> None:
