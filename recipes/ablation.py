@@ -66,7 +66,7 @@ def score(songs: Path, run: Path, jobs: int) -> Rows:
         run / "model",
         "--jobs",
         jobs,
-        "--fast",  # networks are compared, and one pass tells as much
+        "--fast",  # as the recipes' tables, which are older than the second pass
     ]
     subprocess.run(list(map(str, command)), check=True)
     with (run / "scores" / "scores.csv").open() as file:

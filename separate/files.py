@@ -64,6 +64,7 @@ class Job:
 
     @property
     def folder(self) -> Path:
+        """`output` as a path."""
         return Path(self.output)
 
     def target(self, model: str, track: str, stem: str) -> Path:

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from separate.augment.spectrogram import Compose, View
 from separate.data.mixer import known
-from separate.data.module import StemsData
 from separate.errors import ModelError
 from separate.frontend import FrontEnd, FrontEndConfig
 from separate.losses.feature import PictureConfig, picture
@@ -27,22 +26,13 @@ from separate.models.config import PRESETS
 from separate.models.mmdensenet import MMDenseNet
 from separate.models.projector import Projector
 from separate.models.vgg import NAMES, convolutions, layer_place
-
-STATISTICS_EXAMPLES = 64
+from separate.tasks.input_statistics import take_statistics
 
 
 def check_negatives(data: Any) -> None:
     """Raises ValueError if examples of a batch share their music (StemsData's `uses`): ReLIC would push the same sound apart."""
     if getattr(data, "uses", 1) > 1:
         raise ValueError(f"uses is {data.uses}: with ReLIC every example of a batch must be another one")
-
-
-def take_statistics(network: MMDenseNet, front_end: FrontEnd, data: StemsData) -> None:
-    """Once, before training: a network's input statistics, from the same examples in every process."""
-    if bool((network.input_scale == 1).all()):
-        mixes = data.train_set(0)
-        waves = torch.stack([known(mixes[i])[0].sum(0) for i in range(min(STATISTICS_EXAMPLES, len(mixes)))])
-        network.standardise(front_end.stft(waves.to(network.input_scale.device)).abs())
 
 
 class VGGEncoder(nn.Module):

@@ -25,7 +25,8 @@ from separate.losses.spectrogram import BandL2
 from separate.models.config import PRESETS, MMDenseNetConfig
 from separate.models.mmdensenet import MMDenseNet
 from separate.pretrained import load, read_card
-from separate.tasks.relic import BottleneckEncoder, Invariance, check_negatives, encoder_weights, kept_statistics, take_statistics
+from separate.tasks.input_statistics import take_statistics
+from separate.tasks.relic import BottleneckEncoder, Invariance, check_negatives, encoder_weights, kept_statistics
 
 
 class SeparationTask(LightningModule):
