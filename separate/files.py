@@ -6,7 +6,7 @@ import os
 import string
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -119,9 +119,10 @@ def _separate_file(separator: Separator, path: Path, job: Job, track: str | None
             raise AudioError(f"{file}: cannot be written, it is a folder")
         if file.exists() and file.samefile(path):
             raise AudioError(f"{file}: is the song itself; choose another folder or other names for the results")
-        make_folder(file.parent)
-    make_folder(job.folder)
-    with tempfile.TemporaryDirectory(prefix=".separate-", dir=job.folder) as folder, ExitStack() as stack:
+    with ExitStack() as stack:
+        make_folder(job.folder)
+        stack.enter_context(_folders_within(job.folder, [file.parent for file in files.values()]))
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix=".separate-", dir=job.folder))
         spools = {stem: Spool(Path(folder) / str(number), reader.channels) for number, stem in enumerate(files)}
         blocks = (torch.from_numpy(block.T) for block in reader.blocks())
         count = hook and (lambda done, _: hook(done, reader.samples))
@@ -143,6 +144,20 @@ def _separate_file(separator: Separator, path: Path, job: Job, track: str | None
                     hook(samples, samples)
         placed = publish(tuple(writers.values()), job.existing)
     return Result({stem: file for stem, file in files.items() if file in placed}, samples / reader.rate, 20 * float(np.log10(gain)))
+
+
+@contextmanager
+def _folders_within(output: Path, folders: Sequence[Path]) -> Iterator[None]:
+    """Make folders in `output`; in the end, those that were not there before and are empty go again. Raises AudioError."""
+    made = {place for folder in folders for place in (folder, *folder.parents) if output in place.parents and not place.exists()}
+    try:
+        for folder in folders:
+            make_folder(folder)
+        yield
+    finally:
+        for place in sorted(made, reverse=True):  # a folder after those in it
+            with suppress(OSError):  # it is not empty
+                place.rmdir()
 
 
 def _is_taken(path: Path) -> bool:

@@ -79,7 +79,7 @@ def test_a_failure_half_way_leaves_nothing(separator: Separator, tmp_path: Path)
     soundfile.write(tmp_path / "bad.wav", bad, RATE, subtype="FLOAT")
     with pytest.raises(AudioError, match="NaN or infinite"):
         separator.file(tmp_path / "bad.wav", Job(tmp_path / "out"))
-    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == []
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_cancelling_leaves_nothing(separator: Separator, song: Path, tmp_path: Path) -> None:
@@ -89,7 +89,17 @@ def test_cancelling_leaves_nothing(separator: Separator, song: Path, tmp_path: P
 
     with pytest.raises(Cancelled):
         separator.file(song, Job(tmp_path / "out"), stop)
-    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == []
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_failure_leaves_folders_that_were_there(separator: Separator, song: Path, tmp_path: Path) -> None:
+    def stop(done: int, total: int | None) -> None:
+        raise Cancelled("enough")
+
+    (tmp_path / "out" / "tiny" / "song").mkdir(parents=True)
+    with pytest.raises(Cancelled):
+        separator.file(song, Job(tmp_path / "out"), stop)
+    assert [path.name for path in (tmp_path / "out").rglob("*")] == ["tiny", "song"]
 
 
 @pytest.mark.parametrize(
