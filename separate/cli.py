@@ -174,9 +174,9 @@ def run(separator: Separator, inputs: list[Path], job: Job, quiet: bool) -> int:
         began = time.perf_counter()
         try:
             wanted = targets(separator, job, track)
-            for file in wanted.values():
-                real = os.path.realpath(file)
-                if (other := written.setdefault(real, path)) != path:
+            places = {os.path.realpath(file): file for file in wanted.values()}
+            for real, file in places.items():
+                if (other := written.get(real, path)) != path:
                     raise SeparateError(f"{path}: would be written to {file}, as {other} was; separate it by itself, with another -o")
                 if job.existing == "overwrite" and real in songs and real != os.path.realpath(path):
                     raise SeparateError(f"{path}: would be written to {file}, which is a song to separate; choose another folder (-o)")
@@ -192,6 +192,7 @@ def run(separator: Separator, inputs: list[Path], job: Job, quiet: bool) -> int:
             fail(path, f"{path}: cannot be separated ({type(error).__name__}: {str(error).strip().partition(chr(10))[0]})")
             continue
         done += 1
+        written |= dict.fromkeys(places, path)
         if quiet:
             continue
         if not result.files:
@@ -273,6 +274,8 @@ def main() -> None:
     for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
         if (number := getattr(signal, name, None)) is not None and signal.getsignal(number) == signal.SIG_DFL:  # nohup ignores it
             signal.signal(number, stop)
+    if sys.stderr is None:  # closed by whoever started the program
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115  as long as the program
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names that its encoding lacks
     app()

@@ -95,17 +95,29 @@ def separate_file(separator: Separator, path: Path, job: Job, track: str | None 
     """Separate one file; all stems appear under their final names at the end, or none does, and the song itself is never replaced.
 
     hook(done, total) counts samples, total is None if the file does not tell; while the stems are encoded it is called with all done. Raise
-    `Cancelled` in it to stop. Raises AudioError.
+    `Cancelled` in it to stop. Raises AudioError, and whatever the hook raises.
     """
+    raised: list[OSError] = []  # by the hook: no fault of the song
+
+    def heard(done: int, total: int | None) -> None:
+        try:
+            if hook is not None:
+                hook(done, total)
+        except OSError as error:
+            raised.append(error)
+            raise
+
     try:
-        return _separate_file(separator, path, job, track, hook)
+        return _separate_file(separator, path, job, track, heard)
     except NotFiniteError as error:
         raise AudioError(f"{path}: {error}") from error
     except OSError as error:
+        if error in raised:
+            raise
         raise AudioError(f"{path}: cannot be separated ({error})") from error
 
 
-def _separate_file(separator: Separator, path: Path, job: Job, track: str | None, hook: Hook | None) -> Result:
+def _separate_file(separator: Separator, path: Path, job: Job, track: str | None, hook: Hook) -> Result:
     files = targets(separator, job, path.stem if track is None else track)
     there = {stem for stem, file in files.items() if _is_taken(file)}
     if len(there) == len(files) and job.existing == "skip":
@@ -114,19 +126,19 @@ def _separate_file(separator: Separator, path: Path, job: Job, track: str | None
         raise AudioError(f"{files[min(there)]}: exists already; choose to overwrite or to skip")
     reader = AudioReader(path, job.start, job.duration)
     job.form.check(reader.rate)
-    for file in files.values():
-        if file.is_dir():
-            raise AudioError(f"{file}: cannot be written, it is a folder")
-        if file.exists() and file.samefile(path):
-            raise AudioError(f"{file}: is the song itself; choose another folder or other names for the results")
+    make_folder(job.folder)
     with ExitStack() as stack:
-        make_folder(job.folder)
         stack.enter_context(_folders_within(job.folder, [file.parent for file in files.values()]))
+        for file in files.values():  # in folders that are there, where a name that is too long is noticed too
+            if file.is_dir():
+                raise AudioError(f"{file}: cannot be written, it is a folder")
+            if file.exists() and file.samefile(path):
+                raise AudioError(f"{file}: is the song itself; choose another folder or other names for the results")
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix=".separate-", dir=job.folder))
         spools = {stem: Spool(Path(folder) / str(number), reader.channels) for number, stem in enumerate(files)}
         blocks = (torch.from_numpy(block.T) for block in reader.blocks())
-        count = hook and (lambda done, _: hook(done, reader.samples))
-        for part in separator.stream(blocks, reader.rate, tuple(files), count, job.consistent, job.wiener):
+        parts = separator.stream(blocks, reader.rate, tuple(files), lambda done, _: hook(done, reader.samples), job.consistent, job.wiener)
+        for part in parts:
             for stem, spool in spools.items():
                 spool.append(part[stem].T.numpy())
         peak = max(spool.peak for spool in spools.values())
@@ -140,8 +152,7 @@ def _separate_file(separator: Separator, path: Path, job: Job, track: str | None
             writers[stem] = stack.enter_context(writer)
             for block in spools[stem].blocks():
                 writer.write(block * np.float32(gain))
-                if hook is not None:
-                    hook(samples, samples)
+                hook(samples, samples)
         placed = publish(tuple(writers.values()), job.existing)
     return Result({stem: file for stem, file in files.items() if file in placed}, samples / reader.rate, 20 * float(np.log10(gain)))
 

@@ -247,6 +247,21 @@ def test_two_songs_of_one_name_do_not_overwrite_each_other(tmp_path: Path, model
     assert "b/song.wav: would be written to" in err
 
 
+def test_a_song_that_failed_does_not_keep_its_name_from_another(song: Path, model: Path) -> None:
+    Path("a").mkdir()
+    Path("a/song.wav").write_text("no music")
+    status, _, err = run("a/song.wav", song, "--model", model)
+    assert status == 1 and "1 of 2 songs done, 1 failed" in err
+    assert soundfile.info("separated/tiny/song/vocals.wav").frames == 3 * RATE
+
+
+def test_it_works_without_a_place_for_messages(song: Path, model: Path) -> None:
+    command = [sys.executable, "-c", "from separate.cli import main; main()", str(song), "--model", str(model)]
+    done = subprocess.run(["sh", "-c", '"$@" 2>&-', "sh", *command], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stdout.splitlines() == ["separated/tiny/song/vocals.wav", "separated/tiny/song/accompaniment.wav"]
+
+
 def wrong_inputs(tmp_path: Path) -> dict[str, Path]:
     wave = sound(1)
     soundfile.write(tmp_path / "none.wav", wave[:0], RATE)
@@ -288,6 +303,7 @@ def test_wrong_input_gives_one_line_and_no_file(tmp_path: Path, model: Path, nam
         (["--name", "{stem!z}"], "template"),
         (["--name", "{stem:d}.wav"], "template"),
         (["--name", "a" * 300 + "{stem}"], "File name too long"),
+        (["--name", "a" * 300 + "{stem}", "--stem", "vocals"], "File name too long"),
         (["--model", "a" * 300], "no model"),
         (["-o", "a" * 300], "File name too long"),
         (["-o", "in_the_way/out"], "cannot be written"),

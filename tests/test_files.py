@@ -92,6 +92,20 @@ def test_cancelling_leaves_nothing(separator: Separator, song: Path, tmp_path: P
     assert list((tmp_path / "out").iterdir()) == []
 
 
+@pytest.mark.parametrize("calls", [1, 2])  # while it separates, while it encodes
+def test_a_hooks_error_is_no_error_of_the_song(separator: Separator, song: Path, tmp_path: Path, calls: int) -> None:
+    heard: list[int] = []
+
+    def report(done: int, total: int | None) -> None:
+        heard.append(done)
+        if heard.count(done) == calls:
+            raise ConnectionResetError("nobody listens")
+
+    with pytest.raises(ConnectionResetError, match="nobody listens"):
+        separator.file(song, Job(tmp_path / "out"), report)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 def test_a_failure_leaves_folders_that_were_there(separator: Separator, song: Path, tmp_path: Path) -> None:
     def stop(done: int, total: int | None) -> None:
         raise Cancelled("enough")
