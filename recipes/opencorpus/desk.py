@@ -12,6 +12,8 @@ from scipy.signal import butter, lfilter, oaconvolve, sosfilt
 
 from recipes.opencorpus.catalogue import RATE
 
+ROOM_LOW_CUT = 200.0  # Hz: what a desk sends to a room has no lows, which in real mixes stay in the middle
+
 
 def shelve_and_peak(
     wave: np.ndarray,
@@ -41,11 +43,12 @@ def compress(wave: np.ndarray, ratio: float, threshold_db: float) -> np.ndarray:
 
 
 def room(wave: np.ndarray, rng: np.random.Generator, seconds: float, wet_db: float) -> np.ndarray:
-    """Add a synthetic stereo room: decaying noise (60 dB in `seconds`), darker with time, after 5-40 ms of pre-delay."""
+    """Add a synthetic stereo room: decaying noise (60 dB in `seconds`), without lows, darker with time, after 5-40 ms of pre-delay."""
     length = int(seconds * RATE)
     decay = 10 ** (-3 * np.arange(length) / length)
     tail = rng.normal(size=(length, 2)) * decay[:, None]
     tail = sosfilt(butter(1, rng.uniform(2500, 9000), fs=RATE, output="sos"), tail, axis=0)
+    tail = sosfilt(butter(2, ROOM_LOW_CUT, "highpass", fs=RATE, output="sos"), tail, axis=0)
     tail /= np.sqrt(np.square(tail).sum(0))
     tail = np.concatenate((np.zeros((int(rng.uniform(0.005, 0.04) * RATE), 2)), tail))
     return np.asarray(wave + 10 ** (wet_db / 20) * oaconvolve(wave, tail, axes=0)[: len(wave)])

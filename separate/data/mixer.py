@@ -23,7 +23,7 @@ from separate.data.stems import PARTS, Song, segment
 Wave = NDArray[np.float32]
 QUIET = -48.0  # dBFS: below it a clip counts as silence and another place is tried
 TRIES = 6
-SILENT = 1e-6  # mean power, -60 dBFS: vocals below it are not passed on
+SILENT = 1e-6  # mean power, -60 dBFS: below it nothing sings, or there is no music, where vocals are passed on
 REDRAWS = 20  # of a mix in which nothing sounds
 
 
@@ -200,7 +200,8 @@ class RandomMixes(Dataset[torch.Tensor]):
         names = list(sources)
         shares = np.array([self._weight(name, pool) for name in names])
         songs = sources[names[rng.choice(len(names), p=shares / shares.sum())]]
-        return songs[rng.integers(len(songs))]
+        roots = np.sqrt([max(1, song.samples) for song in songs])  # a longer song has more to teach, but is still one song
+        return songs[rng.choice(len(songs), p=roots / roots.sum())]
 
     def _master(self, rows: Wave, rng: np.random.Generator) -> Wave:
         """Level, one limiter gain and one low-pass for the whole mix."""
@@ -226,17 +227,21 @@ def passed_on(batch: torch.Tensor, row: int, uses: int, rate: int) -> torch.Tens
     """Examples [n, rows, channels, samples] used several times -> [uses * n, ...]: first as they are, then with the row of the example
     before, then with that of the one before it, and so on.
 
-    What comes from another example gets the level of what it stands for, but is not in its key, and went through its own mastering. An
-    example where either is silent stays as it was drawn.
+    A voice gets the level of the one that it stands for, or, over music without one, that against the music which it had; silence is
+    passed on as well, so that as many examples as before have no vocals. What is passed on is not in the key of the music, and went
+    through its own mastering. Where there is no music, a voice is only exchanged for another.
     """
     mine = batch[:, row]
-    power = _sounding_power(mine, rate // 10)
+    power, rest = (_sounding_power(waves, rate // 10) for waves in (mine, batch.nansum(1) - mine))
     out = batch.repeat(uses, 1, 1, 1)
     for steps in range(1, uses):
-        theirs, their_power = mine.roll(steps, 0), power.roll(steps, 0)
-        both = (power > SILENT) & (their_power > SILENT)
-        gain = (power / torch.where(both, their_power, 1.0)).sqrt()
-        out[steps * len(batch) : (steps + 1) * len(batch), row] = torch.where(both, theirs * gain, mine)
+        theirs, their_power, their_rest = (values.roll(steps, 0) for values in (mine, power, rest))
+        sings, they_sing = power > SILENT, their_power > SILENT
+        wanted = torch.where(sings, power, their_power * rest / their_rest.clamp(min=SILENT))
+        gain = torch.where(they_sing, wanted / their_power.clamp(min=SILENT), 0.0).sqrt()
+        backed = (rest > SILENT) & (their_rest > SILENT) & (sings | they_sing)
+        exchanged = torch.where(sings & they_sing | backed, theirs * gain, mine)
+        out[steps * len(batch) : (steps + 1) * len(batch), row] = exchanged
     return out
 
 

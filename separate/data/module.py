@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from separate.data.mixer import MixConfig, RandomMixes, Segments, passed_on
 from separate.data.stems import Song, find_songs
 from separate.errors import AudioError
 
+log = logging.getLogger(__name__)
 VALIDATION_SECONDS = 12
 
 
@@ -60,6 +62,9 @@ class StemsData(LightningDataModule):
 
     def setup(self, stage: str) -> None:
         self.train_songs, self.valid_songs = self.find_songs()
+        weighed = {name.partition("/")[0] for name in self.mix.source_weights}
+        if absent := weighed - {song.source for song in self.train_songs}:
+            log.warning("source_weights: no training song comes from %s", ", ".join(sorted(absent)))
 
     def train_set(self, epoch: int) -> RandomMixes:
         seed = self.seed * 100_003 + epoch

@@ -1,5 +1,8 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy import signal
 
 from separate.augment import waveform
@@ -33,6 +36,16 @@ def test_what_is_widened_has_a_side_and_keeps_its_mid(seed: int) -> None:
     np.testing.assert_allclose(wide.mean(1), middle.mean(1), atol=1e-6)
     side = (wide[:, 0] - wide[:, 1]) / 2
     assert -42 < 10 * np.log10(np.square(side).mean() / np.square(middle.mean(1)).mean()) < 0
+
+
+@pytest.mark.parametrize("effect", [waveform.room, waveform.widen])
+def test_lows_stay_in_the_middle(effect: Callable[[NDArray[np.float32], np.random.Generator, int], NDArray[np.float32]]) -> None:
+    """As in real songs, or the side of a mixture's lows would tell rendered stems from others."""
+    noise = np.random.default_rng(1).normal(size=(4 * RATE, 1)).astype(np.float32)
+    wave = effect(np.repeat(noise, 2, axis=1), np.random.default_rng(2), RATE)
+    frequencies, powers = signal.welch(wave @ np.array([[0.5, 0.5], [0.5, -0.5]]), RATE, nperseg=8192, axis=0)
+    low, high = (powers[(frequencies > a) & (frequencies < b)].mean(0) for a, b in ((20, 80), (500, 5000)))
+    assert low[1] / low[0] < 0.02 * high[1] / high[0]
 
 
 def test_limiting_holds_the_peak_with_one_gain() -> None:

@@ -73,6 +73,13 @@ def test_source_weights_choose_sources(songs: list[Song]) -> None:
     assert {mixes._draw("drums", rng).source for _ in range(50)} == {"album", "bands"}
 
 
+def test_longer_songs_of_a_source_are_drawn_more_often(songs: list[Song]) -> None:
+    long = replace(songs[0], name="long", samples=16 * songs[0].samples)
+    mixes = RandomMixes([songs[0], long], ["vocals"], 2000, 1, 0)
+    rng = np.random.default_rng(0)
+    assert sum(mixes._draw("vocals", rng).name == "long" for _ in range(500)) == pytest.approx(400, abs=40)
+
+
 def test_where_all_whole_songs_weigh_nothing_stems_are_mixed(songs: list[Song]) -> None:
     config = MixConfig(song_share=1.0, no_vocals_share=0, source_weights={"album/song": 0})
     for example in RandomMixes(songs, ["vocals"], 2000, 5, 0, config):
@@ -196,10 +203,20 @@ def test_vocals_are_passed_on_at_the_level_of_those_they_stand_for() -> None:
     assert used[:, 1].isnan().all()
 
 
-@pytest.mark.parametrize("quiet", [0.0, 1e-4])
-def test_silence_is_not_passed_on_nor_filled(quiet: float) -> None:
+def test_silence_is_passed_on_and_filled_at_the_level_a_voice_had_against_its_music() -> None:
     batch = torch.randn(2, 2, 2, 500, generator=torch.Generator().manual_seed(0))
-    batch[1, 0] *= quiet
+    batch[0, 0] = 0
+    batch[0, 1] *= 0.1  # the music under which nobody sings is 20 dB quieter, so must the voice be
+    sung, silent = passed_on(batch, 0, 2, RATE)[2:]
+    assert not silent[0].any() and torch.equal(silent[1], batch[1, 1]) and torch.equal(sung[1], batch[0, 1])
+    torch.testing.assert_close(sung[0], 0.1 * batch[1, 0], rtol=0.1, atol=1e-3)
+
+
+@pytest.mark.parametrize("quiet", [0.0, 1e-4])
+def test_where_there_is_no_music_no_silence_is_passed_on(quiet: float) -> None:
+    batch = torch.randn(2, 2, 2, 500, generator=torch.Generator().manual_seed(0))
+    batch[1] *= quiet
+    batch[0, 1] = 0
     assert torch.equal(passed_on(batch, 0, 2, RATE), torch.cat([batch, batch]))
 
 

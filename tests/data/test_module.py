@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from separate import AudioError
+from separate.data.mixer import MixConfig
 from separate.data.module import StemsData
 from tests.songs import made_up_song
 
@@ -34,3 +35,11 @@ def test_other_songs_of_the_same_name_are_not(tmp_path: Path, places: tuple[str,
 def test_examples_are_used_again_only_with_other_vocals(tmp_path: Path, targets: list[str], uses: int) -> None:
     with pytest.raises(ValueError, match=f"uses is {uses}"):
         StemsData(tmp_path, targets, batch_size=4, uses=uses)
+
+
+def test_weights_of_sources_that_are_not_there_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for split in ("train", "valid"):
+        made_up_song(tmp_path / split / split / "one", 0.01)
+    mix = MixConfig(source_weights={"train/vocals": 2, "trian/vocals": 2, "album": 1})
+    StemsData(tmp_path, ["vocals"], mix=mix).setup("fit")
+    assert [record.getMessage() for record in caplog.records] == ["source_weights: no training song comes from album, trian"]
