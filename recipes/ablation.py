@@ -110,7 +110,9 @@ def main(arguments: list[str] | None = None) -> None:
         parser.add_argument(name, type=Path)
     parser.add_argument("values", nargs="*", metavar="NAME=VALUE", help="fill {NAME} in comparison.yaml")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
-    options, rest = parser.parse_known_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    end = next((place for place, argument in enumerate(given) if re.match(r"--\w+\.", argument)), len(given))
+    options, rest = parser.parse_args(given[:end]), given[end:]
     text = (options.recipe / "comparison.yaml").read_text()
     for value in options.values:
         name, equals, filled = value.partition("=")

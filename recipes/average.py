@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error("give at least two models, then the folder for a new one")
     try:
         average(options.models, options.out)
-    except SeparateError as error:
+    except (SeparateError, OSError) as error:
         parser.error(str(error))
 
 

@@ -179,7 +179,7 @@ def score_all(folders: list[Path], jobs: int, *arguments: Any) -> tuple[list[Row
     # One core a job, so that jobs do not compete and figures do not depend on their number. Libraries read it as they load, not later.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, "1")
-    sizes = {folder: sum(path.stat().st_size for path in folder.iterdir()) for folder in folders}
+    sizes = {folder: sum(path.stat().st_size for path in folder.iterdir() if path.is_file()) for folder in folders}
     rows: dict[str, list[Row]] = {}
     failures = {}
     threads, idle = ThreadPoolExecutor(jobs), LifoQueue[ProcessPoolExecutor]()

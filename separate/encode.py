@@ -208,6 +208,8 @@ def make_folder(folder: Path) -> None:
     """Make a folder that is to be written into. Raises AudioError if that fails."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise AudioError(f"{folder}: cannot be written, there is a file of this name and no folder") from error
     except OSError as error:
         raise AudioError(f"{folder}: cannot be written ({error.strerror})") from error
     if not os.access(folder, os.W_OK | os.X_OK):

@@ -50,6 +50,8 @@ class Job:
     wiener: bool = False
 
     def __post_init__(self) -> None:
+        if not isinstance(self.form, AudioFormat):
+            raise AudioError(f"form is an AudioFormat; give AudioFormat({self.form!r}) rather than {self.form!r}")
         if self.existing not in EXISTING:
             raise AudioError(f"existing files cannot be treated by {self.existing!r}; choose from {', '.join(EXISTING)}")
         try:
@@ -125,7 +127,10 @@ def _separate_file(separator: Separator, path: Path, job: Job, track: str | None
     if there and job.existing == "refuse":
         raise AudioError(f"{files[min(there)]}: exists already; choose to overwrite or to skip")
     reader = AudioReader(path, job.start, job.duration)
-    job.form.check(reader.rate)
+    try:
+        job.form.check(reader.rate)
+    except AudioError as error:
+        raise AudioError(f"{path}: {error}") from error
     make_folder(job.folder)
     with ExitStack() as stack:
         stack.enter_context(_folders_within(job.folder, [file.parent for file in files.values()]))
@@ -223,14 +228,14 @@ def find_songs(separator: Separator, inputs: Sequence[Path], job: Job, on_error:
 def find_tracks(inputs: Sequence[Path], results: Sequence[Path], on_error: Callable[[Path, str], None]) -> list[tuple[Path, str]]:
     """(file, track name) for files and for all audio files in folders; a track in a folder is named by its path inside it.
 
-    What lies in `results`, folders within those, is no song. Links to folders are followed, but no folder is searched twice.
-    on_error(path, message) is called for a folder without any song, and for what may not be read.
+    What is there twice counts once; what lies in `results`, folders within those, is no song. Links to folders are followed, but no folder
+    is searched twice. on_error(path, message) is called for a folder without any song, and for what may not be read.
     """
-    tracks: list[tuple[Path, str]] = []
+    tracks: dict[tuple[str, str], tuple[Path, str]] = {}
     left_out = {os.path.realpath(folder) for folder in results}
     for given in inputs:
         if not _is_folder(given):
-            tracks.append((given, given.stem))
+            tracks.setdefault((os.path.realpath(given), given.stem), (given, given.stem))
             continue
         closed: list[Path] = []
         inside = [(path, str(path.relative_to(given).with_suffix(""))) for path in sorted(_songs(given, left_out, closed))]
@@ -238,8 +243,9 @@ def find_tracks(inputs: Sequence[Path], results: Sequence[Path], on_error: Calla
             on_error(path, f"{path}: may not be read")
         if not inside and not closed:
             on_error(given, f"{given}: no audio files in this folder")
-        tracks += inside
-    return tracks
+        for path, track in inside:
+            tracks.setdefault((os.path.realpath(path), track), (path, track))
+    return list(tracks.values())
 
 
 def _songs(folder: Path, left_out: set[str], closed: list[Path]) -> Iterator[Path]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +66,7 @@ class Separator:
     def offers(self) -> tuple[str, ...]:
         return self.card.offers
 
-    def __call__(self, audio: Tensor, rate: int, stems: Sequence[str] | None = None, hook: Hook | None = None) -> Stems:
+    def __call__(self, audio: Tensor, rate: int, stems: Iterable[str] | None = None, hook: Hook | None = None) -> Stems:
         """Stems of a whole mixture [channels, samples] in memory; all that are on offer if `stems` is None.
 
         hook(done, total), in samples, is called as work goes on; raise `Cancelled` in it to stop. Raises AudioError on audio that is not
@@ -82,7 +82,7 @@ class Separator:
         self,
         blocks: Iterable[Tensor],
         rate: int,
-        stems: Sequence[str] | None = None,
+        stems: Iterable[str] | None = None,
         hook: Hook | None = None,
         consistent: bool = False,
         wiener: bool = False,
@@ -119,11 +119,12 @@ class Separator:
         """Separate a file into files, as `job` says: see separate.files."""
         return separate_file(self, Path(path), job or Job(), hook=hook)
 
-    def check_stems(self, stems: Sequence[str] | None) -> tuple[str, ...]:
+    def check_stems(self, stems: Iterable[str] | None) -> tuple[str, ...]:
         """The stems wanted, each once; raises ModelError on one that is not on offer."""
         if isinstance(stems, str):
             raise ModelError(f"stems are a list of names; give [{stems!r}] rather than {stems!r}")
-        if unknown := [stem for stem in stems or () if stem not in self.offers]:
+        stems = tuple(stems or ())
+        if unknown := [stem for stem in stems if stem not in self.offers]:
             raise ModelError(f"the model {self.card.name} has no stem {unknown[0]!r}; it offers {', '.join(self.offers)}")
         return tuple(dict.fromkeys(stems)) if stems else self.offers
 

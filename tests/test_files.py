@@ -303,6 +303,22 @@ def test_the_output_folder_may_be_a_string(separator: Separator, song: Path, tmp
     assert result.files["vocals"].is_file() and result.files["vocals"].is_relative_to(tmp_path / "out")
 
 
+def test_what_a_format_cannot_hold_is_said_of_the_song(separator: Separator, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "high.wav", sound(0.1), 96000)
+    with pytest.raises(AudioError, match=r"high\.wav: mp3 cannot hold 96000 Hz"):
+        separator.file(tmp_path / "high.wav", Job(tmp_path / "out", form=AudioFormat("mp3")))
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(AudioError, match=r"give AudioFormat\('flac'\) rather than 'flac'"):
+        Job(form="flac")  # type: ignore[arg-type]
+
+
+def test_a_file_in_the_output_folders_place_is_named(separator: Separator, song: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(AudioError, match="out: cannot be written, there is a file of this name and no folder"):
+        separator.file(song, Job(tmp_path / "out"))
+    assert (tmp_path / "out").read_text() == "mine"
+
+
 def test_folders_are_searched_and_tracks_named_by_their_place(tmp_path: Path) -> None:
     for name in ("a/one.mp3", "a/two.txt", "a/b/three.FLAC", "a/.hidden/four.wav"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -315,6 +331,15 @@ def test_folders_are_searched_and_tracks_named_by_their_place(tmp_path: Path) ->
     tracks = find_tracks(inputs, [tmp_path / "out"], complaints.__setitem__)
     assert [track for _, track in tracks] == [str(Path("b/three")), "one", "x", "a" * 300]
     assert complaints == {path: f"{path}: no audio files in this folder" for path in (tmp_path / "empty", tmp_path / "hidden")}
+
+
+def test_a_song_that_is_named_twice_counts_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "album").mkdir()
+    (tmp_path / "album" / "one.wav").touch()
+    (tmp_path / "album" / "two.wav").touch()
+    monkeypatch.chdir(tmp_path)
+    inputs = [Path("album/two.wav"), Path("album"), tmp_path / "album" / "one.wav", Path("album/one.wav")]
+    assert find_tracks(inputs, [], print) == [(Path("album/two.wav"), "two"), (Path("album/one.wav"), "one")]
 
 
 def test_titles_that_begin_with_several_dots_are_not_hidden(tmp_path: Path) -> None:

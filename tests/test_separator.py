@@ -158,6 +158,11 @@ def test_consistent_stems_sum_to_the_mixture(two_stem_model) -> None:
     torch.testing.assert_close(total, mixture, atol=1e-6, rtol=0)
 
 
+def test_stems_may_be_any_sequence_or_a_generator(two_stem_model) -> None:
+    separator = Separator.load(two_stem_model, "cpu")
+    assert list(separator(wave(0.2), RATE, (name for name in ("drums", "drums")))) == ["drums"]
+
+
 def test_the_same_twice_is_the_same(separator: Separator) -> None:
     first, second = (separator(wave(2), RATE)["vocals"] for _ in range(2))
     assert torch.equal(first, second)

@@ -68,14 +68,16 @@ def liveliest(wave: np.ndarray) -> np.ndarray:
     return wave[best : best + count]
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m recipes.relic.instruments", description=__doc__)
     parser.add_argument("corpus", type=Path)
     parser.add_argument("out", type=Path)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     arrangements = sorted((options.corpus / "freedoom_midi").glob("*.mid"))
+    if not arrangements:
+        parser.error(f"no MIDI files under {options.corpus / 'freedoom_midi'}")
     test = [path for path in arrangements if any(fnmatch(path.stem, pattern) for pattern in HELD_OUT)]
     train = [path for path in arrangements if path not in test][::3]
     for split, path in [*(("test", path) for path in test), *(("train", path) for path in train)]:
@@ -86,7 +88,9 @@ def main() -> None:
                 continue
             wave = liveliest(play(score))
             file.parent.mkdir(parents=True, exist_ok=True)
-            soundfile.write(file, 0.7 * wave / max(1e-6, float(np.abs(wave).max())), RATE)
+            part = file.with_suffix(".part")
+            soundfile.write(part, 0.7 * wave / max(1e-6, float(np.abs(wave).max())), RATE, format="FLAC")
+            part.rename(file)
             log.info("%s %s", split, file.stem)
 
 

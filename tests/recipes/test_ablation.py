@@ -62,6 +62,21 @@ def test_a_value_is_filled_in_as_it_stands(tmp_path: Path, monkeypatch: pytest.M
     assert seen == [value]
 
 
+def test_the_trainers_options_follow_those_of_the_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def trained(recipe: Path, setting: dict[str, str], seed: int, songs: Path, run: Path, arguments: list[str]) -> None:
+        seen.append(arguments)
+        run.mkdir(parents=True)
+        (run / "seconds").write_text("1")
+
+    monkeypatch.setattr(ablation, "train", trained)
+    monkeypatch.setattr(ablation, "score", lambda *_, **__: [])
+    (tmp_path / "comparison.yaml").write_text("a: {seeds: [0], configs: []}")
+    main([str(tmp_path), "songs", str(tmp_path / "out"), "--jobs", "2", "--trainer.accelerator", "cpu", "--model.learning_rate=1"])
+    assert seen == [["--trainer.accelerator", "cpu", "--model.learning_rate=1"]]
+
+
 def test_the_spread_is_half_the_range() -> None:
     assert spread([1.0, 2.0]) == "1.50 ± 0.50"
     assert spread([1.0]) == "1.00"

@@ -35,5 +35,8 @@ def test_no_model_is_overwritten_by_an_average(model: Path, tmp_path: Path, caps
         main([str(model), str(model), str(model)])
     assert "holds a model already" in capsys.readouterr().err
     with pytest.raises(SystemExit):
+        main([str(model), str(model), str(model / "card.json")])
+    assert "card.json" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
         main([str(model), str(tmp_path / "out")])
     assert "at least two models" in capsys.readouterr().err

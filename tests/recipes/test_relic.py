@@ -171,12 +171,18 @@ def test_songs_are_held_out_as_a_whole(tmp_path: Path, monkeypatch: pytest.Monke
     wave = np.zeros((40 * RATE, 2), dtype=np.float32)
     wave[5 * RATE : 35 * RATE] = 0.5
     monkeypatch.setattr(instruments, "play", lambda _: wave)
-    monkeypatch.setattr("sys.argv", ["instruments", str(tmp_path), str(tmp_path / "out")])
-    instruments.main()
+    instruments.main([str(tmp_path), str(tmp_path / "out")])
     found = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.flac"))
+    assert not list((tmp_path / "out").rglob("*.part"))
     assert found == ["test/drums/d_e4m2.flac", "test/piano/d_e4m2.flac", "train/drums/d_e1m1.flac", "train/piano/d_e1m1.flac"]
     stored, _ = soundfile.read(tmp_path / "out" / found[0])
     assert len(stored) == 30 * RATE and np.abs(stored).min() > 0.6  # the half minute that sounds
+
+
+def test_a_corpus_without_arrangements_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        instruments.main([str(tmp_path), str(tmp_path / "out")])
+    assert f"no MIDI files under {tmp_path / 'freedoom_midi'}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("recipe", ["relic/base.yaml", "opencorpus/vocals.yaml"])

@@ -146,6 +146,7 @@ def test_other_estimates_are_scored_again(here: None, tmp_path: Path) -> None:
 def test_estimates_are_found_where_tools_put_them(here: None, tmp_path: Path, place: str, backing: str) -> None:
     song = made_up_song(tmp_path / "songs" / "one", 1.0)
     write_estimates(song, tmp_path / "estimates" / place, backing=backing)
+    (song / "notes").symlink_to(tmp_path / "nowhere")  # no harm
     assert run_estimates(tmp_path) == 0
     assert scores(tmp_path / "out")["one", "accompaniment", "global SDR"] == pytest.approx(20.0, abs=0.01)
 
