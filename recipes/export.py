@@ -83,8 +83,10 @@ def notes_of(card: Card) -> dict[str, object]:
 
 
 def read_recipe(config: Path, **data: object) -> RecipeCLI:
-    """The task, untrained, and the data of a run's config.yaml; data: settings of StemsData that replace its."""
+    """The task, untrained, and the data of a run's config.yaml; data: settings of StemsData that replace its. Raises ModelError."""
     recipe = yaml.safe_load(config.read_text())
+    if not isinstance(recipe, dict) or not {"model", "data"} <= recipe.keys():
+        raise ModelError(f"{config}: is not the config.yaml of a run, with model and data")
     model = {key: value for key, value in recipe["model"].items() if key not in ("loss", "initial_model", "initial_encoder", "regulariser")}
     settings = {"model": model, "data": {**recipe["data"], "init_args": {**recipe["data"]["init_args"], **data}}}
     return RecipeCLI(SeparationTask, StemsData, subclass_mode_data=True, args=settings, run=False, save_config_callback=None)

@@ -10,6 +10,7 @@ import torch
 
 from separate import Separator
 from separate.audio import AudioReader
+from separate.errors import SeparateError
 from separate.plots import spectrograms
 
 
@@ -20,10 +21,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("picture", type=Path)
     parser.add_argument("--model")
     options = parser.parse_args(arguments)
-    reader = AudioReader(options.song)
-    mixture = torch.from_numpy(np.concatenate(list(reader.blocks())).T)
-    separator = Separator.load(options.model) if options.model else Separator.load()
-    spectrograms({"mixture": mixture, **separator(mixture, reader.rate)}, reader.rate, options.picture)
+    try:
+        reader = AudioReader(options.song)
+        mixture = torch.from_numpy(np.concatenate(list(reader.blocks())).T)
+        separator = Separator.load(options.model) if options.model else Separator.load()
+        spectrograms({"mixture": mixture, **separator(mixture, reader.rate)}, reader.rate, options.picture)
+    except (SeparateError, OSError) as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ class AudioReader:
 
     def __init__(self, path: Path, start: float = 0.0, duration: float | None = None) -> None:
         if not 0 <= start < math.inf or not (duration is None or 0 < duration < math.inf):
-            raise AudioError("start must be 0 s or later and duration longer than 0 s")
+            raise AudioError("start must be 0 s or later, duration longer than 0 s, and both finite")
         self.path = path
         try:
             if path.is_dir():

@@ -22,6 +22,7 @@ from recipes.opencorpus.sinsy import build_sinsy
 from recipes.opencorpus.spoken import SPEAKERS, build_spoken
 from recipes.opencorpus.syllables import build_syllables
 from recipes.opencorpus.transposed import build_transposed
+from separate.errors import SeparateError
 
 PARTS = ("recorded", "games", "transposed", "singing", "spoken", "syllables", "sinsy", "bands", "sampled", "composed")
 
@@ -43,7 +44,7 @@ def summarise(train: Path) -> list[dict[str, object]]:
     return rows
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m recipes.opencorpus.build", description=__doc__)
     parser.add_argument("corpus", type=Path, help="folder with everything_is_free/, voices/, groove_midi/, ...")
@@ -52,32 +53,40 @@ def main() -> None:
     parser.add_argument("--only", choices=PARTS, help="build one part")
     parser.add_argument("--takes", type=int, default=1, help="renderings of each voice recording")
     parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
+    options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    corpus, train, seed = arguments.corpus, arguments.out / "train", arguments.seed
-    for part in [arguments.only] if arguments.only else PARTS:
-        match part:
-            case "recorded":
-                build_recorded(corpus, arguments.out)
-            case "games":
-                build_games(train)
-            case "transposed":
-                build_transposed(corpus, train)
-            case "singing":
-                build_singing(corpus, train, recorded_voices(share_alike=not arguments.no_share_alike), arguments.takes, seed)
-            case "spoken":
-                build_spoken(train, seed)
-            case "syllables":
-                build_syllables(train, seed)
-            case "sinsy":
-                build_sinsy(train, seed)
-            case "bands":
-                build_bands(corpus, train, seed)
-            case "sampled":
-                build_sampled(corpus, train, seed)
-            case "composed":
-                build_composed(corpus, train, seed)
-    (arguments.out / "sources.json").write_text(json.dumps(summarise(train), indent=2))
+    try:
+        for part in [options.only] if options.only else PARTS:
+            build(part, options.corpus, options.out, not options.no_share_alike, options.takes, options.seed)
+    except (OSError, SeparateError) as error:  # a source or a program is missing
+        parser.error(str(error))
+    (options.out / "sources.json").write_text(json.dumps(summarise(options.out / "train"), indent=2))
+
+
+def build(part: str, corpus: Path, out: Path, share_alike: bool, takes: int, seed: int) -> None:
+    """One of PARTS. Raises FileNotFoundError where a source or a program is missing, AudioError where a source cannot be read."""
+    train = out / "train"
+    match part:
+        case "recorded":
+            build_recorded(corpus, out)
+        case "games":
+            build_games(train)
+        case "transposed":
+            build_transposed(corpus, train)
+        case "singing":
+            build_singing(corpus, train, recorded_voices(share_alike), takes, seed)
+        case "spoken":
+            build_spoken(train, seed)
+        case "syllables":
+            build_syllables(train, seed)
+        case "sinsy":
+            build_sinsy(train, seed)
+        case "bands":
+            build_bands(corpus, train, seed)
+        case "sampled":
+            build_sampled(corpus, train, seed)
+        case "composed":
+            build_composed(corpus, train, seed)
 
 
 def recorded_voices(share_alike: bool) -> list[str]:

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -43,3 +44,12 @@ def test_what_is_no_card_is_said_in_one_line(tmp_path: Path, capsys: pytest.Capt
     said = capsys.readouterr().err
     assert message in said and str(card) in said
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("text", ["{}", "model: 1", "[]", "null"])
+def test_what_is_no_recipe_is_said_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
+    (tmp_path / "config.yaml").write_text(text)
+    (tmp_path / "card.json").write_text(json.dumps(NOTES))
+    with pytest.raises(SystemExit):
+        main([str(tmp_path / name) for name in ("last.ckpt", "config.yaml", "card.json", "out")])
+    assert "config.yaml: is not the config.yaml of a run" in capsys.readouterr().err

@@ -212,3 +212,9 @@ def test_single_syllables_are_strung_into_lines_and_sung_both_ways(monkeypatch: 
 
 def test_a_recording_without_a_sound_gives_nothing() -> None:
     assert not len(syllables.sounding(np.zeros(RATE, dtype=np.float32)))
+
+
+def test_a_source_that_is_missing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        build.main([str(tmp_path), str(tmp_path / "out"), "--only", "bands"])
+    assert f"no MIDI files under {tmp_path / 'freedoom_midi'}" in capsys.readouterr().err
