@@ -11,8 +11,7 @@ from scipy.ndimage import maximum_filter1d
 from scipy.signal import butter, lfilter, oaconvolve, sosfilt
 
 from recipes.opencorpus.catalogue import RATE
-
-ROOM_LOW_CUT = 200.0  # Hz: what a desk sends to a room has no lows, which in real mixes stay in the middle
+from separate.augment.waveform import LOWS
 
 
 def shelve_and_peak(
@@ -48,7 +47,7 @@ def room(wave: np.ndarray, rng: np.random.Generator, seconds: float, wet_db: flo
     decay = 10 ** (-3 * np.arange(length) / length)
     tail = rng.normal(size=(length, 2)) * decay[:, None]
     tail = sosfilt(butter(1, rng.uniform(2500, 9000), fs=RATE, output="sos"), tail, axis=0)
-    tail = sosfilt(butter(2, ROOM_LOW_CUT, "highpass", fs=RATE, output="sos"), tail, axis=0)
+    tail = sosfilt(butter(2, LOWS, "highpass", fs=RATE, output="sos"), tail, axis=0)
     tail /= np.sqrt(np.square(tail).sum(0))
     tail = np.concatenate((np.zeros((int(rng.uniform(0.005, 0.04) * RATE), 2)), tail))
     return np.asarray(wave + 10 ** (wet_db / 20) * oaconvolve(wave, tail, axes=0)[: len(wave)])
